@@ -1,0 +1,131 @@
+"""The environment a run happens in: read once at an entry point, passed on as values."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from components.errors import RecipeError
+
+PREFIX = "BANYAN_"
+
+
+class Settings(BaseSettings):
+    """Where things are. Every field is an environment variable `BANYAN_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    workspace_dir: Path = Field(Path(".banyan"), validation_alias=f"{PREFIX}WORKSPACE")
+    """What this installation lives on; never in Git."""
+    assets_dir: Path | None = None
+    """Where verified third-party files are kept; default: `assets/` in the workspace."""
+    asset_files: Path | None = None
+    """A folder of asset files fetched elsewhere, used before the package index is asked."""
+    host: str = "127.0.0.1"
+    """Address every service binds to. Off loopback the stack refuses to start without `api_key`."""
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
+    gateway_port: int = 8000
+    dashboard_port: int = 8501
+    prefect_url: str | None = None
+    """Root URL of a Prefect server elsewhere; default: the local stack's."""
+    mlflow_url: str | None = None
+    gateway_url: str | None = None
+    ledger_url: str | None = None
+    """SQLAlchemy URL; default: SQLite in the workspace."""
+    data_remote: str | None = None
+    """DVC remote; default: a folder in the workspace."""
+    api_key: SecretStr | None = None
+    """Operators' key: required by the gateway when set, and mandatory off loopback."""
+    prompt_retention_days: int = Field(30, ge=0)
+    """How long raw prompts are kept in the ledger; masked copies stay."""
+
+    @property
+    def workspace(self) -> "Workspace":
+        return Workspace(self.workspace_dir.expanduser().absolute(), self.assets_dir)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self.host in {"127.0.0.1", "localhost", "::1"}
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The paths of an installation. Making one touches no disk."""
+
+    root: Path
+    assets_dir: Path | None = None
+
+    @property
+    def assets(self) -> Path:
+        return (self.assets_dir or self.root / "assets").absolute()
+
+    @property
+    def data(self) -> Path:
+        """The DVC repository: `repo/`, `versions/<md5>/`, `staging/`, `failed/`, `docs/`, `HEAD`."""
+        return self.root / "data"
+
+    @property
+    def remote(self) -> Path:
+        return self.root / "remote"
+
+    @property
+    def runs(self) -> Path:
+        """Checkpoints, one folder a lock."""
+        return self.root / "runs"
+
+    @property
+    def models(self) -> Path:
+        """Registered versions, fetched from the registry for serving."""
+        return self.root / "models"
+
+    @property
+    def mlflow(self) -> Path:
+        return self.root / "mlflow"
+
+    @property
+    def prefect(self) -> Path:
+        return self.root / "prefect"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.db"
+
+    @property
+    def stack_file(self) -> Path:
+        """What the running stack says of itself: processes, ports, addresses."""
+        return self.root / "stack.json"
+
+
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        RecipeError: a `BANYAN_` variable that does not exist, or a value that cannot be.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {f"{PREFIX}WORKSPACE"}
+    known.discard(f"{PREFIX}WORKSPACE_DIR")
+    unknown = sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise RecipeError(f"unknown setting {unknown[0]}", f"settings are {', '.join(sorted(known))}")
+    try:
+        return Settings()  # type: ignore[call-arg]  # the alias hides the default from mypy
+    except ValidationError as err:
+        first = err.errors()[0]
+        name = PREFIX + re.sub(f"^{PREFIX}", "", str(first["loc"][0]), flags=re.IGNORECASE).upper()
+        raise RecipeError(f"setting {name}: {first['msg']} (got {first['input']!r})") from err

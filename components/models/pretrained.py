@@ -1,0 +1,105 @@
+"""Pretrained weights: a base with the head a task needs, adapters, and what training leaves behind."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import InputFileError
+from components.recipes import Finetune
+from components.tasks.base import Task
+from components.training.seeds import derive
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def load_base(
+    weights_dir: Path, *, task: Task, labels: Sequence[str], recipe: Finetune
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """The base with the task's head, ready to train. What is new (head, adapters) is drawn from the recipe's seed.
+
+    The model's folder later carries all that answering needs, so that serving cannot differ from training: labels
+    in `config.json`, the longest input in the tokenizer, the longest answer in `generation_config.json`.
+
+    Full fine-tuning is of fp32 weights. LoRA (Hu et al. 2021, arXiv 2106.09685; on every linear map, alpha = 2 r) leaves
+    the base as it is stored, and trains fp32 adapters.
+
+    Raises:
+        InputFileError: no model that can be read in `weights_dir`.
+    """
+    import torch
+    import transformers
+
+    options: dict[str, Any] = {"dtype": "auto" if recipe.adaptation == "lora" else torch.float32}
+    if task.head == "classifier":
+        names = dict(enumerate(labels))
+        options |= {"num_labels": len(labels), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(recipe.seed, "new weights"))
+        model = _from_pretrained(weights_dir, task, **options)
+        if recipe.adaptation == "lora":
+            model = _with_adapters(model, recipe)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(weights_dir, local_files_only=True)
+    tokenizer.model_max_length = recipe.max_length_tokens
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if task.head == "generator":
+        model.generation_config = transformers.GenerationConfig(
+            max_new_tokens=recipe.max_new_tokens,
+            do_sample=False,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    return model, tokenizer
+
+
+def load_trained(model_dir: Path, *, task: Task) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """A finished model, ready to answer: in evaluation mode, on the CPU, in the precision it is stored in.
+
+    Raises:
+        InputFileError: no model that can be read in `model_dir`.
+    """
+    import transformers
+
+    model = _from_pretrained(model_dir, task, dtype="auto")
+    return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+
+
+def merged(model: "PreTrainedModel") -> "PreTrainedModel":
+    """The model without adapters: their product added to the weights they adapt."""
+    merge = getattr(model, "merge_and_unload", None)
+    return merge() if merge else model
+
+
+def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """A Hugging Face folder, safetensors only."""
+    model.to("cpu").save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _from_pretrained(folder: Path, task: Task, **options: Any) -> "PreTrainedModel":
+    import transformers
+
+    loader = (
+        transformers.AutoModelForSequenceClassification
+        if task.head == "classifier"
+        else transformers.AutoModelForCausalLM
+    )
+    level = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()  # it reports the new head as if it were missing
+    try:
+        return loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+    except (OSError, ValueError) as err:
+        raise InputFileError(f"{folder} holds no model to read: {err}", "it should be a Hugging Face folder with safetensors") from err
+    finally:
+        transformers.logging.set_verbosity(level)
+
+
+def _with_adapters(model: "PreTrainedModel", recipe: Finetune) -> "PreTrainedModel":
+    import peft
+
+    assert recipe.lora_rank is not None  # the recipe's own check
+    config = peft.LoraConfig(r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, target_modules="all-linear")
+    return peft.get_peft_model(model, config)  # type: ignore[return-value]

@@ -1,0 +1,43 @@
+"""Which device a training uses, and the switches that make it exact there."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+from components.errors import RecipeError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def resolve(name: Literal["auto", "cpu", "cuda"]) -> "torch.device":
+    """The device of a recipe.
+
+    Raises:
+        RecipeError: `cuda` on a machine without a CUDA device.
+    """
+    import torch
+
+    has_cuda = torch.cuda.is_available()
+    if name == "cuda" and not has_cuda:
+        raise RecipeError("device: cuda, but torch sees no CUDA device here", "use device: auto, or a gpu worker")
+    return torch.device("cuda" if has_cuda and name != "cpu" else "cpu")
+
+
+@contextlib.contextmanager
+def exact() -> "Iterator[None]":
+    """Deterministic kernels, and a random state of one's own; both as they were afterwards.
+
+    Deterministic algorithms cost nothing visible on CPU. cuBLAS wants its workspace fixed before CUDA starts.
+    """
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)

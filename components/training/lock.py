@@ -1,0 +1,184 @@
+"""The lock: everything that determines a model's weights.
+
+Two parts, because they answer two questions. `key` says "is this the same training?" and covers
+the tables read, the recipe, the parent's weights and the code (design D4): caches look it up.
+`exact_key` says "must the bits be equal?" and adds what changes rounding: package versions,
+threads, device, instruction set. A checkpoint is resumed only under its own `exact_key`; where two locks
+differ only there, `verify` says "not comparable", not "failed".
+"""
+
+import ast
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import CheckpointError, InputFileError
+from components.recipes import Training
+
+if TYPE_CHECKING:
+    import torch
+
+PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
+"""What computes weights. Others may move without touching a bit."""
+
+
+@dataclass(frozen=True)
+class Lock:
+    tables: dict[str, str]
+    """Table → sha256, of the tables that the training reads."""
+    recipe: str
+    """sha256 of the recipe."""
+    parent: str
+    """`weights_sha256` of the weights it started from; empty when it started from none."""
+    code: str
+    """sha256 over the sources of every module of ours that the training imports."""
+    seed: int
+    packages: dict[str, str]
+    threads: int
+    device: str
+    isa: str
+    """The instruction set that torch's kernels use."""
+    revision: str
+    """Git commit, for people; empty outside a checkout. `code` is what counts."""
+    dirty: str
+    """sha256 of the difference to that commit; empty when there is none."""
+
+    @property
+    def key(self) -> str:
+        return _sha256({name: getattr(self, name) for name in ("tables", "recipe", "parent", "code")})
+
+    @property
+    def exact_key(self) -> str:
+        return _sha256({f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"revision", "dirty"}})
+
+    def as_dict(self) -> dict[str, object]:
+        """For the registry: every field, and both keys."""
+        return asdict(self) | {"key": self.key, "exact_key": self.exact_key}
+
+
+def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: str = "") -> Lock:
+    """The lock of a training that has not begun.
+
+    Args:
+        module: the training's entry points, comma-separated; what they import is the code.
+        parent: `weights_sha256` of the base.
+    """
+    import torch
+
+    from components.training.device import resolve
+
+    return Lock(
+        tables=dict(sorted(tables.items())),
+        recipe=recipe.sha256(),
+        parent=parent,
+        code=code_sha256(module),
+        seed=recipe.seed,
+        packages={name: importlib.metadata.version(name) for name in PACKAGES},
+        threads=torch.get_num_threads(),
+        device=_device_name(resolve(recipe.device)),
+        isa=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        revision=_git("rev-parse", "HEAD"),
+        dirty=_dirty(),
+    )
+
+
+def weights_sha256(source: "Path | Mapping[str, torch.Tensor]") -> str:
+    """Hash over names, types, shapes and bytes of tensors, sorted by name: independent of file layout.
+
+    Raises:
+        InputFileError: a folder without safetensors.
+        CheckpointError: a file that is torn or is not safetensors.
+    """
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    digest = hashlib.sha256()
+
+    def add(name: str, tensor: "torch.Tensor") -> None:
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+
+    if not isinstance(source, Path):
+        for name in sorted(source):
+            add(name, source[name])
+        return digest.hexdigest()
+
+    paths = sorted(source.glob("*.safetensors"))
+    if not paths:
+        raise InputFileError(f"no *.safetensors in {source}", "only safetensors are read: nothing is ever unpickled")
+    owner: dict[str, Path] = {}
+    try:
+        for path in paths:
+            with safe_open(path, framework="pt") as file:
+                owner |= dict.fromkeys(file.keys(), path)
+        for name in sorted(owner):
+            with safe_open(owner[name], framework="pt") as file:
+                add(name, file.get_tensor(name))
+    except (SafetensorError, OSError) as err:
+        raise CheckpointError(f"the weights in {source} cannot be read: {err}", "fetch or train them again") from err
+    return digest.hexdigest()
+
+
+@cache
+def code_sha256(module: str) -> str:
+    """Hash over the sources of `module` (several: comma-separated) and of all of `components` that they import."""
+    digest = hashlib.sha256()
+    for name, path in sorted(_closure(module.split(",")).items()):
+        digest.update(f"{name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _closure(modules: Iterable[str]) -> dict[str, Path]:
+    """Module → file, for everything of ours that is reached by an import statement, wherever it stands."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name in found or not (spec := _spec(name)) or not spec.origin:
+            continue
+        found[name] = Path(spec.origin)
+        for node in ast.walk(ast.parse(found[name].read_bytes())):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names if alias.name.startswith("components")]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("components"):
+                waiting += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def _spec(name: str) -> "importlib.machinery.ModuleSpec | None":
+    try:
+        return importlib.util.find_spec(name)
+    except ModuleNotFoundError:  # `components.errors.DataError` is no module
+        return None
+
+
+def _device_name(device: "torch.device") -> str:
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _dirty() -> str:
+    changes = _git("diff", "HEAD", "--", "components", "flows")
+    return hashlib.sha256(changes.encode()).hexdigest() if changes else ""
+
+
+def _git(*args: str) -> str:
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _sha256(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

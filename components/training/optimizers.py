@@ -1,0 +1,50 @@
+"""Optimizers by name. A list, because Muon is for matrices only and leaves the rest to AdamW."""
+
+from typing import TYPE_CHECKING
+
+from components.recipes import Training
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def build(model: "PreTrainedModel", recipe: Training) -> "list[torch.optim.Optimizer]":
+    """The optimizers over the model's trainable parameters. Weight decay is for matrices, not for gains and biases.
+
+    Muon: Jordan et al. 2024, its step scaled to AdamW's (Liu et al. 2025, arXiv 2502.16982), so that one learning
+    rate serves both. Embeddings and the output layer are tables rather than maps: AdamW takes them.
+    AdamW: betas 0.9 and 0.95 for training from scratch or not alike. SGD: momentum 0.9.
+    """
+    import torch
+
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = _matrices(model) if recipe.optimizer == "muon" else set()
+    muon = [p for name, p in trainable.items() if name in matrices]
+    decayed = [p for name, p in trainable.items() if p.ndim >= 2 and name not in matrices]
+    plain = [p for p in trainable.values() if p.ndim < 2]
+    groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+    groups = [group for group in groups if group["params"]]
+    lr = recipe.learning_rate
+    if recipe.optimizer == "sgd":
+        return [torch.optim.SGD(groups, lr=lr, momentum=0.9)]
+    optimizers: list[torch.optim.Optimizer] = []
+    if muon:
+        optimizers.append(
+            torch.optim.Muon(muon, lr=lr, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
+        )
+    if groups:
+        # fused: 6 ms a step instead of 60 for MiniLM's 22 M parameters on 2 cores
+        optimizers.append(torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=True))
+    return optimizers
+
+
+def _matrices(model: "PreTrainedModel") -> set[str]:
+    """Names of the 2-D weights that map hidden states to hidden states."""
+    import torch
+
+    outer = [model.get_input_embeddings(), model.get_output_embeddings()]
+    outer += [getattr(model, name, None) for name in ("classifier", "score")]
+    tables = {id(p) for module in outer if module is not None for p in module.parameters()}
+    tables |= {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
+    return {name for name, p in model.named_parameters() if p.ndim == 2 and id(p) not in tables}

@@ -1,0 +1,133 @@
+"""How a ledger's database is opened: one place that knows SQLite from PostgreSQL."""
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, select, text, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from components.errors import LedgerError
+from components.ledger.schema import SCHEMA_VERSION, counters, metadata
+
+BUSY_SECONDS = 30.0
+_SCHEMA_LOCK = 0x62616E79  # any constant will do: "bany"
+
+
+class Database:
+    """Connections to the ledger's database; threads may share one, processes may not."""
+
+    def __init__(self, url: str) -> None:
+        """Open `url` and make what is missing; several processes may do so at once.
+
+        Raises:
+            LedgerError: the URL is not one, the database cannot be reached, or it is of another schema version.
+        """
+        with _translated(f"the ledger at {_shown(url)} cannot be opened"):
+            self._engine = _engine(url)
+            self._writer = self._engine.execution_options(banyan_write=True)
+            self.is_sqlite = self._engine.dialect.name == "sqlite"
+            with self._writer.begin() as connection:
+                if not self.is_sqlite:
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+                metadata.create_all(connection)
+                found = _start_counters(connection)
+        if found != SCHEMA_VERSION:
+            raise LedgerError(
+                f"the ledger at {_shown(url)} has schema version {found}; this Banyan reads {SCHEMA_VERSION}",
+                "use the Banyan that wrote it, or another workspace",
+            )
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction that writes: whole and on disk when the block has ended, or not at all.
+
+        Raises:
+            LedgerError: the database did not take it.
+        """
+        with _translated("the ledger could not be written"), self._writer.begin() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A transaction that reads one consistent state.
+
+        Raises:
+            LedgerError: the database did not answer.
+        """
+        with _translated("the ledger could not be read"), self._engine.begin() as connection:
+            yield connection
+
+    def scrub(self) -> None:
+        """Make deleted content leave the files too: SQLite keeps it in the write-ahead log until a checkpoint."""
+        if self.is_sqlite:
+            with _translated("the ledger's log could not be emptied"), self._engine.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+
+def next_value(connection: Connection, name: str) -> int:
+    """The counter's next value. Whoever took it holds the counter until the transaction ends (see `counters`)."""
+    taken = update(counters).where(counters.c.name == name).values(value=counters.c.value + 1)
+    return int(connection.execute(taken.returning(counters.c.value)).scalar_one())
+
+
+def _start_counters(connection: Connection) -> int:
+    have = {str(row.name): int(row.value) for row in connection.execute(select(counters))}
+    for name, start in (("schema", SCHEMA_VERSION), ("feedback", 0), ("journal", 0)):
+        if name not in have:
+            connection.execute(counters.insert().values(name=name, value=start))
+    return have.get("schema", SCHEMA_VERSION)
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None  # the driver's own BEGIN comes too late; ours is below
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",  # in WAL mode NORMAL may lose acknowledged rows when the power fails
+            "foreign_keys=ON",
+            "secure_delete=ON",  # what the retention deletes is overwritten
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A reader that turns writer may find the database changed and fail at once: writers say so from the start.
+        immediate = connection.get_execution_options().get("banyan_write")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (SQLAlchemyError, ArgumentError, NoSuchModuleError, ImportError, OSError) as err:
+        # `orig` is the driver's message; SQLAlchemy's own would quote the parameters: people's words.
+        reason = str(getattr(err, "orig", None) or type(err).__name__).strip().split("\n")[0]
+        raise LedgerError(
+            f"{what}: {reason}", "banyan doctor tells whether the workspace and BANYAN_LEDGER_URL work"
+        ) from err
+
+
+def _shown(url: str) -> str:
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the given URL"

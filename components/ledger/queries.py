@@ -1,0 +1,257 @@
+"""What the ledger can be asked: counts, pages and histories. Nothing in here writes."""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, Select, func, select
+
+from components.ledger.database import Database
+from components.ledger.schema import (
+    FATES,
+    Answer,
+    Cost,
+    Cut,
+    Fate,
+    FateName,
+    Feedback,
+    JournalEntry,
+    Pending,
+    VerdictRow,
+    answers,
+    costs,
+    counters,
+    cuts,
+    fates,
+    feedback,
+    journal,
+    verdicts,
+)
+
+
+class LedgerQueries:
+    """The reading half of the ledger. Every method raises LedgerError when the database does not answer.
+
+    Pages run from the newest row backwards: pass the last row's `sequence` as `before` for the next page.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ------------------------------------------------------------ answers and feedback
+
+    def tables(self) -> list[str]:
+        """Every table that was ever answered for, sorted."""
+        return [
+            str(row[0]) for row in self._all(select(answers.c.table_name).distinct().order_by(answers.c.table_name))
+        ]
+
+    def answer(self, request_id: str) -> Answer | None:
+        rows = self._all(select(answers).where(answers.c.request_id == request_id))
+        return _answer(rows[0]) if rows else None
+
+    def answers(self, table: str | None = None, *, limit: int = 50, before: int | None = None) -> list[Answer]:
+        """One page of answers, newest first."""
+        query = select(answers).order_by(answers.c.sequence.desc()).limit(limit)
+        if table is not None:
+            query = query.where(answers.c.table_name == table)
+        if before is not None:
+            query = query.where(answers.c.sequence < before)
+        return [_answer(row) for row in self._all(query)]
+
+    def num_answers(self, table: str | None = None) -> dict[tuple[str, int], int]:
+        """(model name, version) → how many answers it gave."""
+        query = select(answers.c.model_name, answers.c.model_version, func.count()).group_by(
+            answers.c.model_name, answers.c.model_version
+        )
+        if table is not None:
+            query = query.where(answers.c.table_name == table)
+        return {(str(name), int(version)): int(count) for name, version, count in self._all(query)}
+
+    def feedback(
+        self,
+        table: str | None = None,
+        *,
+        fate: FateName | None = None,
+        kind: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[Feedback]:
+        """One page of feedback, newest first, each row with its answer and its current fate."""
+        query = _feedback_query().order_by(feedback.c.sequence.desc()).limit(limit)
+        if table is not None:
+            query = query.where(feedback.c.table_name == table)
+        if fate is not None:
+            query = query.where(fates.c.fate == fate)
+        if kind is not None:
+            query = query.where(feedback.c.kind == kind)
+        if before is not None:
+            query = query.where(feedback.c.sequence < before)
+        return [_feedback(row) for row in self._all(query)]
+
+    def feedback_upto(self, table: str, cut: int) -> list[Feedback]:
+        """All feedback of a table up to and including sequence `cut`, in order of arrival: always the same rows.
+
+        (`fate` is today's, and no decision may rest on it that is to be repeatable.)
+        """
+        query = _feedback_query().where(feedback.c.table_name == table, feedback.c.sequence <= cut)
+        return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
+
+    def num_feedback(self, table: str | None = None) -> dict[str, int]:
+        """Kind (approve, reject, correct) → rows."""
+        query = select(feedback.c.kind, func.count()).group_by(feedback.c.kind)
+        if table is not None:
+            query = query.where(feedback.c.table_name == table)
+        return {str(kind): int(count) for kind, count in self._all(query)}
+
+    # ------------------------------------------------------------ fates
+
+    def fate_of(self, feedback_id: str) -> list[Fate]:
+        """What became of a feedback row, step by step; empty when there is no such row."""
+        query = select(fates).where(fates.c.feedback_id == feedback_id).order_by(fates.c.sequence)
+        return [_fate(row) for row in self._all(query)]
+
+    def current_fates(self, table: str | None = None) -> dict[FateName, int]:
+        """Fate → how many rows stand there now; all five, with zeros."""
+        query = _with_current_fate(select(fates.c.fate, func.count()).select_from(feedback)).group_by(fates.c.fate)
+        if table is not None:
+            query = query.where(feedback.c.table_name == table)
+        found = {row[0]: int(row[1]) for row in self._all(query)}
+        return {fate: found.get(fate, 0) for fate in FATES}
+
+    def refusals(self, table: str | None = None) -> dict[str, int]:
+        """Reason → rows that stand refused for it, most frequent first."""
+        query = _with_current_fate(select(fates.c.reason, func.count()).select_from(feedback))
+        query = query.where(fates.c.fate == "refused").group_by(fates.c.reason)
+        if table is not None:
+            query = query.where(feedback.c.table_name == table)
+        found = {str(reason): int(count) for reason, count in self._all(query)}
+        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+
+    def effects(
+        self, table: str, *, model_version: int | None = None, kind: str | None = "correct", limit: int | None = None
+    ) -> list[tuple[Feedback, Fate]]:
+        """Feedback rows with what a model trained on them makes of them (fate `measured`), in order of arrival.
+
+        Args:
+            model_version: whose effect; default: the newest version that measured any.
+            kind: which rows: 'correct' (the default), 'approve', or None for both.
+        """
+        mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
+        if model_version is None:
+            newest = select(func.max(fates.c.model_version)).join(feedback, mine).where(fates.c.fate == "measured")
+            model_version = self._all(newest)[0][0]
+        rows = select(fates).join(feedback, mine).where(fates.c.fate == "measured")
+        measured = {
+            row.feedback_id: _fate(row) for row in self._all(rows.where(fates.c.model_version == model_version))
+        }
+        query = _feedback_query().where(feedback.c.table_name == table).order_by(feedback.c.sequence)
+        if kind is not None:
+            query = query.where(feedback.c.kind == kind)
+        found = [_feedback(row) for row in self._all(query)]
+        return [(row, measured[row.feedback_id]) for row in found if row.feedback_id in measured][:limit]
+
+    def corrected_now_right(self, table: str, *, model_version: int | None = None) -> float | None:
+        """Share of the corrected answers that the model now gets right; None when none was measured.
+
+        It was trained on those very rows: this says that feedback arrives, not that the model generalises.
+        """
+        scores = [
+            float(fate.effect["score_after"])
+            for _, fate in self.effects(table, model_version=model_version)
+            if fate.effect
+        ]
+        return sum(scores) / len(scores) if scores else None
+
+    # ------------------------------------------------------------ cuts
+
+    def cut(self) -> int:
+        """The newest feedback row's sequence, over all tables: what a retraining takes as its parameter."""
+        return int(self._all(select(counters.c.value).where(counters.c.name == "feedback"))[0][0])
+
+    def cuts(self, table: str) -> list[Cut]:
+        """Consumed cuts, oldest first."""
+        query = select(cuts).where(cuts.c.table_name == table).order_by(cuts.c.cut)
+        return [
+            Cut(row.table_name, row.cut, row.at, row.outcome, row.model_name, row.model_version)
+            for row in self._all(query)
+        ]
+
+    def pending(self, table: str) -> Pending:
+        """The feedback above the last consumed cut."""
+        consumed = select(func.coalesce(func.max(cuts.c.cut), 0)).where(cuts.c.table_name == table).scalar_subquery()
+        query = select(func.count(), func.min(feedback.c.at), func.max(feedback.c.at), func.max(feedback.c.sequence))
+        row = self._all(query.where(feedback.c.table_name == table, feedback.c.sequence > consumed))[0]
+        return Pending(int(row[0]), row[1], row[2], int(row[3] or 0))
+
+    def unconsumed(self, table: str) -> int:
+        """How many feedback rows lie above the last consumed cut."""
+        return self.pending(table).count
+
+    # ------------------------------------------------------------ journal, verdicts, costs
+
+    def journal(self, name: str | None = None) -> list[JournalEntry]:
+        """The alias moves, oldest first; `name` narrows to one registered model."""
+        entries = [
+            JournalEntry(sequence=row.sequence, previous=row.previous, hash=row.hash, **json.loads(row.entry))
+            for row in self.journal_rows()
+        ]
+        return [entry for entry in entries if name is None or entry.name == name]
+
+    def journal_rows(self) -> list[Row[Any]]:
+        """(sequence, previous, hash, entry) as stored, for whoever verifies the chain."""
+        return self._all(select(journal).order_by(journal.c.sequence))
+
+    def verdicts(self, name: str | None = None) -> list[VerdictRow]:
+        """The gate's verdicts on a registered model's versions (or on all), oldest first."""
+        query = select(verdicts).order_by(verdicts.c.sequence)
+        if name is not None:
+            query = query.where(verdicts.c.model_name == name)
+        return [VerdictRow(**_without(row, "sequence")) for row in self._all(query)]
+
+    def costs(self, run_id: str | None = None, *, subject_name: str | None = None) -> list[Cost]:
+        """What runs cost, stage by stage, oldest first."""
+        query = select(costs).order_by(costs.c.sequence)
+        if run_id is not None:
+            query = query.where(costs.c.run_id == run_id)
+        if subject_name is not None:
+            query = query.where(costs.c.subject_name == subject_name)
+        return [Cost(**_without(row, "sequence")) for row in self._all(query)]
+
+    def _all(self, query: Select[Any]) -> list[Row[Any]]:
+        with self._database.read() as connection:
+            return list(connection.execute(query).all())
+
+
+def _feedback_query() -> Select[Any]:
+    about = (answers.c.text, answers.c.output, answers.c.model_name, answers.c.model_version)
+    query = select(feedback, *about, fates.c.fate, fates.c.reason).select_from(feedback)
+    return _with_current_fate(query.join(answers, answers.c.request_id == feedback.c.request_id))
+
+
+def _with_current_fate(query: Select[Any]) -> Select[Any]:
+    latest = (
+        select(func.max(fates.c.sequence))
+        .where(fates.c.feedback_id == feedback.c.feedback_id)
+        .correlate(feedback)
+        .scalar_subquery()
+    )
+    return query.join(fates, fates.c.sequence == latest)
+
+
+def _answer(row: Row[Any]) -> Answer:
+    fields = _without(row, "table_name", "alternatives")
+    pairs: Iterable[tuple[str, float]] = row.alternatives
+    return Answer(**fields, table=row.table_name, alternatives=tuple((str(a), float(p)) for a, p in pairs))
+
+
+def _feedback(row: Row[Any]) -> Feedback:
+    return Feedback(**_without(row, "table_name", "content_sha256"), table=row.table_name)
+
+
+def _fate(row: Row[Any]) -> Fate:
+    return Fate(**_without(row, "sequence"))
+
+
+def _without(row: Row[Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in row._mapping.items() if name not in names}

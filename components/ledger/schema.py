@@ -1,0 +1,340 @@
+"""The ledger's tables, what a reader gets out of them, and how a database is opened.
+
+The same SQLAlchemy Core code runs on SQLite (the default: WAL, `synchronous=FULL`) and on
+PostgreSQL by URL. Times are seconds since the epoch, UTC. People appear only as keyed pseudonyms,
+and texts as masked copies; what came in word for word lives in `raw_prompts`, under a retention.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+SCHEMA_VERSION = 1
+
+FeedbackKind = Literal["approve", "reject", "correct"]
+FateName = Literal["received", "refused", "admitted", "trained", "measured"]
+FATES: tuple[FateName, ...] = ("received", "refused", "admitted", "trained", "measured")
+
+metadata = MetaData()
+_Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements an INTEGER key only
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""Sequences whose order is the order of commits. An autoincrement is not: on PostgreSQL row 8 may become visible
+before row 7, and a cut at 8 would then mean two different sets. Taking the next value locks the counter's row."""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("request_id", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("table_name", String(64), nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("weights_sha256", String(64), nullable=False),
+    Column("template_sha256", String(64), nullable=False),
+    Column("generation", JSON, nullable=False),
+    Column("text", Text, nullable=False),  # masked
+    Column("output", Text, nullable=False),  # masked
+    Column("confidence", Double),
+    Column("alternatives", JSON, nullable=False),
+    Column("subject", String(64)),  # pseudonym
+    Column("seconds", Double, nullable=False),
+    Index("answers_by_table", "table_name", "sequence"),
+    Index("answers_by_subject", "subject"),
+)
+
+raw_prompts = Table(
+    "raw_prompts",
+    metadata,
+    Column("request_id", String(64), ForeignKey("answers.request_id", ondelete="CASCADE"), primary_key=True),
+    Column("at", Double, nullable=False, index=True),
+    Column("text", Text, nullable=False),
+    Column("output", Text, nullable=False),
+)
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # from `counters`
+    Column("feedback_id", String(64), nullable=False, unique=True),
+    Column("request_id", String(64), ForeignKey("answers.request_id"), nullable=False, index=True),
+    Column("at", Double, nullable=False),
+    Column("table_name", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("correction", Text),  # masked
+    Column("comment", Text),  # masked
+    Column("subject", String(64)),  # pseudonym
+    Column("channel", String(64), nullable=False),
+    Column("content_sha256", String(64), nullable=False),  # keyed, over what came in: is a repeated id the same row?
+    Index("feedback_by_table", "table_name", "sequence"),
+    Index("feedback_by_subject", "subject"),
+)
+
+fates = Table(
+    "fates",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("feedback_id", String(64), ForeignKey("feedback.feedback_id"), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("fate", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    # Empty and 0 rather than NULL: NULLs are distinct in a unique constraint, and a retried step must not add rows.
+    Column("data_version", String(64), nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("effect", JSON(none_as_null=True)),
+    UniqueConstraint("feedback_id", "fate", "reason", "data_version", "model_name", "model_version"),
+    Index("fates_by_feedback", "feedback_id", "sequence"),
+)
+
+cuts = Table(
+    "cuts",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("table_name", String(64), nullable=False),
+    Column("cut", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    UniqueConstraint("table_name", "cut"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("holder", String(128), nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+journal = Table(
+    "journal",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),  # from `counters`
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+    Column("entry", Text, nullable=False),  # canonical JSON: the very bytes that are hashed
+)
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("against", String(16), nullable=False),
+    Column("against_version", Integer, nullable=False),
+    Column("metric", String(32), nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("difference", Double, nullable=False),
+    Column("low", Double, nullable=False),
+    Column("high", Double, nullable=False),
+    Column("p_value", Double),
+    Column("num_examples", Integer, nullable=False),
+    Column("num_more_needed", Integer),
+    Column("data_version", String(64), nullable=False),
+    Column("policy", JSON, nullable=False),
+    UniqueConstraint("model_name", "model_version", "against", "against_version", "metric", "data_version"),
+)
+
+costs = Table(
+    "costs",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("stage", String(64), nullable=False),
+    Column("subject_name", String(128), nullable=False),  # the model or the table that it was spent on
+    Column("device", String(32), nullable=False),
+    Column("seconds", Double, nullable=False),
+    Column("cpu_seconds", Double),
+    Column("peak_memory_bytes", BigInteger),
+    Column("num_tokens", BigInteger),
+    UniqueConstraint("run_id", "stage"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("event_id", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("resource", JSON, nullable=False),
+    Column("payload", JSON, nullable=False),
+    Column("delivered_at", Double),
+    Column("num_attempts", Integer, nullable=False),
+    Column("next_attempt_at", Double, nullable=False),
+    Column("last_error", Text),
+    Index("outbox_due", "delivered_at", "next_attempt_at"),
+)
+
+
+# ---------------------------------------------------------------- what readers get
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One answer with what its receipt says. `text` and `output` are the masked copies."""
+
+    sequence: int
+    request_id: str
+    at: float
+    table: str
+    model_name: str
+    model_version: int
+    weights_sha256: str
+    template_sha256: str
+    generation: Mapping[str, Any]
+    text: str
+    output: str
+    confidence: float | None
+    alternatives: tuple[tuple[str, float], ...]
+    subject: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Feedback:
+    """One feedback row, beside the answer that it is about; `fate` is the current one."""
+
+    sequence: int
+    feedback_id: str
+    request_id: str
+    at: float
+    table: str
+    kind: FeedbackKind
+    correction: str | None
+    comment: str | None
+    subject: str | None
+    channel: str
+    text: str
+    output: str
+    model_name: str
+    model_version: int
+    fate: FateName
+    reason: str
+
+
+@dataclass(frozen=True)
+class Fate:
+    """One step of a feedback row's way. `effect` (measured only): score_before, score_after in [0, 1], output_after."""
+
+    feedback_id: str
+    at: float
+    fate: FateName
+    reason: str = ""
+    data_version: str = ""
+    model_name: str = ""
+    model_version: int = 0
+    effect: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Feedback above the last consumed cut. Times are None when there is none."""
+
+    count: int
+    oldest_at: float | None
+    newest_at: float | None
+    cut: int
+
+
+@dataclass(frozen=True)
+class Cut:
+    table: str
+    cut: int
+    at: float
+    outcome: str
+    model_name: str
+    model_version: int
+
+
+@dataclass(frozen=True)
+class JournalEntry:
+    """One link of the chain: what an alias move stood at (`intended`, `done`, `abandoned`)."""
+
+    sequence: int
+    at: float
+    move_id: str
+    state: Literal["intended", "done", "abandoned"]
+    action: Literal["promote", "rollback"]
+    name: str
+    alias: str
+    from_version: int | None
+    to_version: int
+    weights_sha256: str
+    actor: str
+    evidence: Mapping[str, Any]
+    note: str
+    previous: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """The gate's answer for one challenger. `against`: 'champion' (and its version) or 'baseline' (version 0)."""
+
+    at: float
+    model_name: str
+    model_version: int
+    against: Literal["champion", "baseline"]
+    against_version: int
+    metric: str
+    verdict: Literal["promote", "reject", "inconclusive"]
+    difference: float
+    low: float
+    high: float
+    p_value: float | None
+    num_examples: int
+    num_more_needed: int | None
+    data_version: str
+    policy: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cost:
+    at: float
+    run_id: str
+    stage: str
+    subject_name: str
+    device: str
+    seconds: float
+    cpu_seconds: float | None
+    peak_memory_bytes: int | None
+    num_tokens: int | None
+
+
+@dataclass(frozen=True)
+class OutboxRow:
+    sequence: int
+    event_id: str
+    at: float
+    event: str
+    resource: Mapping[str, str]
+    payload: Mapping[str, Any]
+    num_attempts: int
+    last_error: str | None

@@ -1,0 +1,401 @@
+"""The ledger: the store of record for answers, feedback, fates, the journal and costs (design D8).
+
+What it has acknowledged is on disk. What others must learn of it leaves through the outbox, which
+is written in the same transaction.
+"""
+
+import hashlib
+import hmac
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+
+from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from components.errors import UsageError
+from components.ledger.database import Database, next_value
+from components.ledger.pseudonyms import load_key, pseudonym
+from components.ledger.queries import LedgerQueries
+from components.ledger.schema import (
+    Cost,
+    Fate,
+    FeedbackKind,
+    OutboxRow,
+    answers,
+    costs,
+    cuts,
+    fates,
+    feedback,
+    journal,
+    leases,
+    outbox,
+    raw_prompts,
+    verdicts,
+)
+from components.refs import ModelRef
+from components.settings import Settings
+
+Mask = Callable[[str], str]
+KINDS: tuple[FeedbackKind, ...] = ("approve", "reject", "correct")
+GENESIS = "0" * 64
+"""What the journal's first link has for its previous one."""
+
+
+class GateVerdict(Protocol):
+    """What the ledger keeps of the gate's verdict (`evaluation.gate.Verdict`)."""
+
+    @property
+    def verdict(self) -> Literal["promote", "reject", "inconclusive"]: ...
+    @property
+    def difference(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+    @property
+    def p_value(self) -> float: ...
+    @property
+    def num_examples(self) -> int: ...
+    @property
+    def num_more_needed(self) -> int | None: ...
+    @property
+    def policy(self) -> Any: ...
+
+
+class Ledger(LedgerQueries):
+    """The ledger of one installation; threads may share it, each process opens its own.
+
+    Every method raises LedgerError when the database does not take or give something.
+    """
+
+    def __init__(self, settings: Settings, *, mask: Mask | None = None, now: Callable[[], float] = time.time) -> None:
+        """Open the ledger (`settings.ledger_url`, or SQLite in the workspace), making what is missing.
+
+        Args:
+            mask: what takes personal data out of a text; default: `data.privacy.mask`.
+            now: seconds since the epoch, UTC.
+        """
+        super().__init__(Database(settings.ledger_url or f"sqlite:///{settings.workspace.ledger}"))
+        self._key = load_key(settings.workspace.secrets / "pseudonyms.key")
+        self._retention_seconds = settings.prompt_retention_days * 86_400.0
+        self._now = now
+        self._mask = mask or _default_mask()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __enter__(self) -> "Ledger":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def pseudonym(self, subject: str) -> str:
+        """How `subject` appears in the ledger."""
+        return pseudonym(self._key, subject)
+
+    # ------------------------------------------------------------ answers and feedback
+
+    def record_answer(
+        self,
+        request_id: str,
+        *,
+        table: str,
+        model: ModelRef,
+        template_sha256: str,
+        generation: Mapping[str, Any],
+        text: str,
+        output: str,
+        confidence: float | None = None,
+        alternatives: Sequence[tuple[str, float]] = (),
+        subject: str | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Keep an answer; it is durable when this returns. The same request id twice is one row.
+
+        `text` and `output` are kept masked, and word for word only under the retention (not at all if that is 0
+        days). `subject` is kept as its pseudonym.
+        """
+        at = self._now()
+        row = {
+            "request_id": request_id,
+            "at": at,
+            "table_name": table,
+            "model_name": model.name,
+            "model_version": model.version,
+            "weights_sha256": model.weights_sha256,
+            "template_sha256": template_sha256,
+            "generation": dict(generation),
+            "text": self._mask(text),
+            "output": self._mask(output),
+            "confidence": confidence,
+            "alternatives": [[label, p] for label, p in alternatives],
+            "subject": None if subject is None else self.pseudonym(subject),
+            "seconds": seconds,
+        }
+        with self._database.write() as connection:
+            if _insert_new(connection, answers, [row]) and self._retention_seconds:
+                raw = {"request_id": request_id, "at": at, "text": text, "output": output}
+                connection.execute(raw_prompts.insert().values(raw))
+
+    def record_feedback(
+        self,
+        feedback_id: str,
+        *,
+        request_id: str,
+        kind: FeedbackKind,
+        correction: str | None = None,
+        comment: str | None = None,
+        subject: str | None = None,
+        channel: str = "api",
+    ) -> int:
+        """Keep a feedback row and give its sequence; it is durable when this returns.
+
+        The same id twice is one row, and the second call gives the first one's sequence. The fate `received`
+        and the outbox's row come with it, or none of the three does.
+
+        Raises:
+            UsageError: no answer has this request id (look with `answer` first), the kind is unknown, or the id
+                already stands for other feedback.
+        """
+        if kind not in KINDS:
+            raise UsageError(f"there is no feedback kind {kind!r}", f"kinds are {', '.join(KINDS)}")
+        content = json.dumps([request_id, kind, correction, comment], ensure_ascii=False)
+        content_sha256 = hmac.new(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        known = select(feedback.c.sequence, feedback.c.content_sha256).where(feedback.c.feedback_id == feedback_id)
+        with self._database.write() as connection:
+            sequence = None
+            earlier = connection.execute(known).first()
+            if earlier is None:
+                sequence = next_value(connection, "feedback")
+                earlier = connection.execute(known).first()  # writers of the same id waited for the counter
+            if earlier is not None:
+                if earlier.content_sha256 != content_sha256:
+                    raise UsageError(f"feedback {feedback_id!r} is already kept with other content", "use a new id")
+                return int(earlier.sequence)
+            assert sequence is not None
+            about = connection.execute(select(answers.c.table_name).where(answers.c.request_id == request_id)).first()
+            if about is None:
+                raise UsageError(f"there is no answer with request id {request_id!r}", "use the id in the receipt")
+            at = self._now()
+            row = {
+                "sequence": sequence,
+                "feedback_id": feedback_id,
+                "request_id": request_id,
+                "at": at,
+                "table_name": about.table_name,
+                "kind": kind,
+                "correction": None if correction is None else self._mask(correction),
+                "comment": None if comment is None else self._mask(comment),
+                "subject": None if subject is None else self.pseudonym(subject),
+                "channel": channel,
+                "content_sha256": content_sha256,
+            }
+            connection.execute(feedback.insert().values(row))
+            connection.execute(fates.insert().values(_fate_row(Fate(feedback_id, at, "received"))))
+            resource = {"prefect.resource.id": f"banyan.feedback.{feedback_id}", "banyan.table": about.table_name}
+            payload = {"sequence": sequence, "kind": kind, "channel": channel}
+            self._enqueue(connection, "banyan.feedback.received", resource, payload)
+        return sequence
+
+    def raw_prompt(self, request_id: str) -> str | None:
+        """What came in word for word; None once the retention has passed."""
+        query = select(raw_prompts.c.text).where(
+            raw_prompts.c.request_id == request_id, raw_prompts.c.at >= self._now() - self._retention_seconds
+        )
+        rows = self._all(query)
+        return str(rows[0][0]) if rows else None
+
+    def purge_raw_prompts(self) -> int:
+        """Delete the raw prompts that are past their retention, from the files too; how many there were."""
+        with self._database.write() as connection:
+            old = delete(raw_prompts).where(raw_prompts.c.at < self._now() - self._retention_seconds)
+            num_purged = connection.execute(old).rowcount
+        if num_purged:
+            self._database.scrub()
+        return num_purged
+
+    # ------------------------------------------------------------ fates and cuts
+
+    def append_fates(self, rows: Iterable[Fate]) -> int:
+        """Append steps to feedback rows' ways, all or none; how many are new (a retried step adds nothing)."""
+        with self._database.write() as connection:
+            return _insert_new(connection, fates, [_fate_row(row) for row in rows])
+
+    def fate(self, feedback_id: str, fate: Any, **details: Any) -> Fate:
+        """A `Fate` of now, to be appended."""
+        return Fate(feedback_id, self._now(), fate, **details)
+
+    def consume(self, table: str, cut: int, *, outcome: str, model: ModelRef | None = None) -> None:
+        """Record that a retraining has reached its verdict on the feedback up to `cut`, or refused all of it.
+
+        Args:
+            outcome: promote | reject | inconclusive | refused.
+        """
+        row = {
+            "table_name": table,
+            "cut": cut,
+            "at": self._now(),
+            "outcome": outcome,
+            "model_name": model.name if model else "",
+            "model_version": model.version if model else 0,
+        }
+        with self._database.write() as connection:
+            _insert_new(connection, cuts, [row])
+
+    def lease(self, name: str, *, holder: str, seconds: float) -> bool:
+        """Take or renew a lease; False while somebody else holds it. It lapses by itself if its holder dies.
+
+        A retraining holds `retrain.<table>`, so that the relay does not ring for what is being worked on.
+        """
+        now = self._now()
+        row = {"name": name, "holder": holder, "until": now + seconds}
+        with self._database.write() as connection:
+            if _insert_new(connection, leases, [row]):
+                return True
+            free = (leases.c.name == name) & ((leases.c.holder == holder) | (leases.c.until <= now))
+            return connection.execute(update(leases).where(free).values(row)).rowcount == 1
+
+    def release(self, name: str, *, holder: str) -> None:
+        """Give a lease back; nothing happens when it is not `holder`'s."""
+        with self._database.write() as connection:
+            connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
+
+    def is_leased(self, name: str) -> bool:
+        return bool(self._all(select(leases.c.name).where(leases.c.name == name, leases.c.until > self._now())))
+
+    # ------------------------------------------------------------ journal, verdicts, costs
+
+    def append_journal(self, entry: Mapping[str, Any], *, event: str = "") -> str:
+        """Chain one link to the journal and give its hash: sha256 of the previous hash and the entry's JSON.
+
+        For `journal.py` alone. `event`: what others are told of it, through the outbox, in the same transaction.
+        """
+        with self._database.write() as connection:
+            sequence = next_value(connection, "journal")
+            last = connection.execute(select(journal.c.hash).order_by(journal.c.sequence.desc()).limit(1)).scalar()
+            previous = str(last or GENESIS)
+            content = json.dumps({"at": self._now(), **entry}, sort_keys=True, ensure_ascii=False)
+            link = link_hash(previous, content)
+            row = {"sequence": sequence, "previous": previous, "hash": link, "entry": content}
+            connection.execute(journal.insert().values(row))
+            if event:
+                resource = {"prefect.resource.id": f"banyan.model.{entry['name']}"}
+                self._enqueue(connection, event, resource, dict(entry))
+        return link
+
+    def record_verdict(
+        self,
+        challenger: ModelRef,
+        verdict: GateVerdict,
+        *,
+        champion: ModelRef | None,
+        metric: str,
+        data_version: str,
+    ) -> None:
+        """Keep what the gate found; the same comparison twice is one row.
+
+        Args:
+            champion: what it was compared with; None for the plain baseline.
+            metric: what `difference` is in, such as 'accuracy'.
+            data_version: whose test split was answered.
+        """
+        names = ("verdict", "difference", "low", "high", "p_value", "num_examples", "num_more_needed")
+        row = {name: getattr(verdict, name) for name in names} | {
+            "at": self._now(),
+            "model_name": challenger.name,
+            "model_version": challenger.version,
+            "against": "champion" if champion else "baseline",
+            "against_version": champion.version if champion else 0,
+            "metric": metric,
+            "data_version": data_version,
+            "policy": verdict.policy.model_dump(mode="json"),
+        }
+        with self._database.write() as connection:
+            _insert_new(connection, verdicts, [row])
+
+    def record_cost(
+        self,
+        run_id: str,
+        stage: str,
+        *,
+        subject_name: str,
+        device: str,
+        seconds: float,
+        cpu_seconds: float | None = None,
+        peak_memory_bytes: int | None = None,
+        num_tokens: int | None = None,
+    ) -> None:
+        """Keep what a stage of a run cost; the same stage again replaces it (a resumed run knows its total)."""
+        row = asdict(
+            Cost(self._now(), run_id, stage, subject_name, device, seconds, cpu_seconds, peak_memory_bytes, num_tokens)
+        )
+        with self._database.write() as connection:
+            connection.execute(delete(costs).where(costs.c.run_id == run_id, costs.c.stage == stage))
+            connection.execute(costs.insert().values(row))
+
+    # ------------------------------------------------------------ outbox
+
+    def undelivered(self, *, limit: int = 100) -> list[OutboxRow]:
+        """What is due to be delivered now, oldest first."""
+        due = outbox.c.delivered_at.is_(None) & (outbox.c.next_attempt_at <= self._now())
+        columns = [outbox.c[name] for name in OutboxRow.__dataclass_fields__]
+        query = select(*columns).where(due).order_by(outbox.c.sequence).limit(limit)
+        return [OutboxRow(**row._mapping) for row in self._all(query)]
+
+    def num_undelivered(self) -> int:
+        """How much waits in the outbox, due or not."""
+        return int(self._all(select(func.count()).select_from(outbox).where(outbox.c.delivered_at.is_(None)))[0][0])
+
+    def mark_delivered(self, rows: Sequence[OutboxRow]) -> None:
+        with self._database.write() as connection:
+            mine = outbox.c.sequence.in_([row.sequence for row in rows])
+            connection.execute(update(outbox).where(mine).values(delivered_at=self._now(), last_error=None))
+
+    def mark_failed(self, rows: Sequence[OutboxRow], *, error: str, retry_in_seconds: float) -> None:
+        with self._database.write() as connection:
+            mine = outbox.c.sequence.in_([row.sequence for row in rows])
+            again = {"last_error": error, "next_attempt_at": self._now() + retry_in_seconds}
+            connection.execute(update(outbox).where(mine).values(num_attempts=outbox.c.num_attempts + 1, **again))
+
+    def _enqueue(
+        self, connection: Connection, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]
+    ) -> None:
+        at = self._now()
+        row = {"event_id": str(uuid.uuid4()), "at": at, "event": event, "num_attempts": 0, "next_attempt_at": at}
+        connection.execute(outbox.insert().values(row | {"resource": dict(resource), "payload": dict(payload)}))
+
+
+def _default_mask() -> Mask:
+    from components.data.privacy import mask
+
+    return mask
+
+
+def link_hash(previous: str, entry: str) -> str:
+    """A journal link's hash, hexadecimal."""
+    return hashlib.sha256(f"{previous}\n{entry}".encode()).hexdigest()
+
+
+def as_utc(at: float) -> datetime:
+    """A ledger time as a datetime."""
+    return datetime.fromtimestamp(at, UTC)
+
+
+def _fate_row(row: Fate) -> dict[str, Any]:
+    fields = asdict(row)
+    return fields | {"effect": None if row.effect is None else dict(row.effect)}
+
+
+def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows that are not there yet, by the table's unique constraints; how many."""
+    if not rows:
+        return 0
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    statement = make(table).on_conflict_do_nothing()
+    return sum(connection.execute(statement, dict(row)).rowcount for row in rows)

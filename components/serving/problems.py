@@ -1,0 +1,132 @@
+"""What goes wrong, as HTTP: one shape, `{"error": {"code", "message", "remedy"}}`, and never what a person typed."""
+
+import logging
+import traceback
+from collections.abc import Callable
+from queue import Full
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from components.errors import BanyanError, GatewayUnavailable, LedgerError, NoChampion
+from components.serving.auth import NotAuthorised
+
+log = logging.getLogger("banyan.gateway")
+
+
+class TooLarge(Exception):
+    """More than the gateway takes; answered with 413."""
+
+
+class NotFound(Exception):
+    """An id that nothing has; answered with 404."""
+
+
+class Conflict(Exception):
+    """An id that stands for something else already; answered with 409."""
+
+
+class Unprocessable(Exception):
+    """Well-formed, but impossible; answered with 422."""
+
+
+def problem(status: int, code: str, message: str, remedy: str = "", **headers: str) -> JSONResponse:
+    content = {"error": {"code": code, "message": message, "remedy": remedy}}
+    return JSONResponse(content, status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+def too_large(max_bytes: int) -> JSONResponse:
+    return problem(413, "too_large", f"the request is larger than {max_bytes} bytes", "send a shorter text")
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    for kind, handler in (
+        (RequestValidationError, _invalid),
+        (HTTPException, _http),
+        (BanyanError, _ours),
+        (Full, _full),
+        (NotAuthorised, _not_authorised),
+        (TooLarge, _plain(413, "too_large")),
+        (NotFound, _plain(404, "not_found")),
+        (Conflict, _plain(409, "conflict")),
+        (Unprocessable, _plain(422, "invalid")),
+    ):
+        app.add_exception_handler(kind, handler)  # type: ignore[arg-type]
+
+
+class LastResort:
+    """ASGI middleware: an error that nobody foresaw is answered with 500 and logged by place, not by content.
+
+    Starlette's own would log the message, and an engine's message may quote the input.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        except Exception as err:  # blanket: the edge
+            if scope["type"] != "http" or started:
+                raise
+            log.error("%s %s: %s at %s", scope["method"], scope["path"], type(err).__name__, place(err))
+            await problem(500, "internal", "the gateway failed on this request", "see the gateway's log")(
+                scope, receive, send
+            )
+
+
+def place(err: BaseException) -> str:
+    """`file:line` of the frame that raised."""
+    frames = traceback.extract_tb(err.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "nowhere"
+
+
+def _invalid(_: Request, err: RequestValidationError) -> JSONResponse:
+    # The default handler echoes the input; names of fields and reasons are enough.
+    lines = [f"{'.'.join(str(part) for part in e['loc'][1:]) or 'body'}: {e['msg']}" for e in err.errors()]
+    return problem(422, "invalid", "; ".join(lines), "GET /docs shows what each request looks like")
+
+
+def _http(_: Request, err: HTTPException) -> JSONResponse:
+    return problem(err.status_code, "http", str(err.detail), "GET /docs lists what there is")
+
+
+def _full(_: Request, _err: Full) -> JSONResponse:
+    return problem(429, "busy", "too many requests wait already", "try again in a second", Retry_After="1")
+
+
+def _not_authorised(_: Request, _err: NotAuthorised) -> JSONResponse:
+    return problem(
+        401, "not_authorised", "a key is needed", "send Authorization: Bearer <key>", WWW_Authenticate="Bearer"
+    )
+
+
+def _ours(_: Request, err: BanyanError) -> JSONResponse:
+    if isinstance(err, NoChampion):
+        return problem(503, "no_champion", err.message, err.remedy, Retry_After="30")
+    if isinstance(err, GatewayUnavailable):
+        return problem(503, "unavailable", err.message, err.remedy, Retry_After="2")
+    if isinstance(err, LedgerError):
+        log.error("ledger: %s", type(err).__name__)
+        return problem(503, "ledger", "the ledger did not take it, so it is not said", "try again", Retry_After="2")
+    log.error("%s at %s", type(err).__name__, place(err))
+    return problem(500, "internal", "the gateway failed on this request", "see the gateway's log")
+
+
+def _plain(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:
+    def handler(_: Request, err: Exception) -> JSONResponse:
+        message, remedy = (*err.args, "", "")[:2]
+        return problem(status, code, message, remedy)
+
+    return handler

@@ -75,7 +75,7 @@ def addresses(settings: Settings) -> Addresses:
     """
     by_hand = {"prefect": settings.prefect_url, "mlflow": settings.mlflow_url, "gateway": settings.gateway_url}
     known = {name: url.rstrip("/") for name, url in by_hand.items() if url}
-    stack = read_stack(settings.workspace)
+    stack = read_stack(settings)
     if stack and is_running(stack):
         return Addresses({**stack["urls"], **known})
     if not known:
@@ -84,8 +84,12 @@ def addresses(settings: Settings) -> Addresses:
     return Addresses(known)
 
 
-def read_stack(workspace: Workspace) -> dict[str, Any] | None:
-    """What a stack wrote of itself in `workspace.stack_file`, or None when there is none."""
+def read_stack(settings: Settings) -> dict[str, Any] | None:
+    """What a stack wrote of itself in the workspace's `stack_file`, or None when there is none."""
+    return _read(settings.workspace)
+
+
+def _read(workspace: Workspace) -> dict[str, Any] | None:
     try:
         stack: dict[str, Any] = json.loads(workspace.stack_file.read_text("utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -115,7 +119,7 @@ def claim(workspace: Workspace) -> filelock.BaseFileLock:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout as err:
-        stack = read_stack(workspace)
+        stack = _read(workspace)
         who = f"process {stack['pid']}" if stack else "another process"
         raise WorkspaceBusy(
             f"{who} already runs a stack on {workspace.root}",

@@ -59,7 +59,7 @@ def until(condition, seconds=10.0):
 
 
 def pid_of(settings, name):
-    return next(s["pid"] for s in read_stack(settings.workspace)["services"] if s["name"] == name)
+    return next(s["pid"] for s in read_stack(settings)["services"] if s["name"] == name)
 
 
 def test_addresses_come_from_the_running_stack_and_settings_win_over_it(settings):
@@ -107,7 +107,7 @@ def test_a_killed_service_is_restarted_and_the_restart_is_counted(settings):
         before = pid_of(settings, "sleeper")
         os.kill(before, signal.SIGKILL)
         until(lambda: pid_of(settings, "sleeper") not in (before, None))
-        assert read_stack(settings.workspace)["services"][0]["restarts"] == 1
+        assert read_stack(settings)["services"][0]["restarts"] == 1
 
 
 def test_a_service_that_cannot_start_stops_the_stack_and_shows_its_log(settings):
@@ -128,7 +128,7 @@ def test_a_service_that_keeps_dying_is_given_up_and_said(settings, monkeypatch):
             os.kill(pid_of(settings, "sleeper"), signal.SIGKILL)
             until(lambda: pid_of(settings, "sleeper") is None)
         until(lambda: any("given up" in line for line in said))
-        assert read_stack(settings.workspace)["services"][0]["state"] == "failed"
+        assert read_stack(settings)["services"][0]["state"] == "failed"
 
 
 def test_a_second_stack_on_one_workspace_is_refused_and_told_who_runs_the_first(settings):

@@ -1,0 +1,238 @@
+"""What Prefect is told about us: work pools, deployments by module path, the schedule and the automations.
+
+`python -m flows.deployments` tells it; telling it again changes nothing that is not changed here.
+"""
+
+import contextlib
+import importlib
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from prefect import Flow
+    from prefect.automations import AutomationCore
+    from prefect.client.orchestration import SyncPrefectClient
+
+TAG = "banyan"
+"""On every deployment, hence on every run and every event of a run: automations look at nothing else."""
+
+MAX_ATTEMPTS = 4
+"""How often a run that lost its process is started in all, before it stays Crashed."""
+
+HEARTBEAT_SECONDS = 30
+MISSED_HEARTBEATS_SECONDS = 95
+"""Three missed heartbeats and a little: a busy machine delays them."""
+
+POOLS = {
+    "cpu": "Flow runs as processes of this machine. Its runs are taken up again when the stack restarts.",
+    "gpu": "Machines with a GPU: start `prefect worker start --pool gpu` there; one training a device at a time.",
+}
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One line of the table; its name in Prefect is `<flow>/<pool>`, for example `retrain/cpu`."""
+
+    entrypoint: str
+    """Module path of the flow (never a file path: that would make a second copy of every class)."""
+    pool: Literal["cpu", "gpu"] = "cpu"
+    cron: str | None = None
+    """In UTC."""
+    parameters: tuple[tuple[str, object], ...] = ()
+    """Of the runs that the schedule starts."""
+
+
+TRAININGS = ("flows.pretrain.pretrain", "flows.finetune.finetune", "flows.retrain.retrain")
+DEPLOYMENTS = (
+    Deployment("flows.ingest.ingest"),
+    Deployment("flows.pretrain.pretrain"),
+    Deployment("flows.finetune.finetune"),
+    Deployment("flows.evaluate.evaluate"),
+    Deployment("flows.promote.promote"),
+    Deployment("flows.collect_feedback.collect_feedback"),
+    # In case no bell rings: it counts for itself and ends quietly when there is not enough.
+    Deployment("flows.retrain.retrain", cron="17 3 * * *", parameters=(("table", "library"),)),
+    Deployment("flows.loop.loop"),
+    *(Deployment(entrypoint, pool="gpu") for entrypoint in TRAININGS),
+)
+
+
+def load_flow(entrypoint: str) -> "Flow[..., Any]":
+    module, _, name = entrypoint.rpartition(".")
+    flow: Flow[..., Any] = getattr(importlib.import_module(module), name)
+    return flow
+
+
+def register(
+    client: "SyncPrefectClient", deployments: Iterable[Deployment] = DEPLOYMENTS, *, python: str = sys.executable
+) -> dict[str, UUID]:
+    """Tells Prefect the pools, the deployments and the automations; deployment name → id."""
+    for pool, description in POOLS.items():
+        _register_pool(client, pool, description=description, python=python)
+    ids = {}
+    for deployment in deployments:
+        flow = load_flow(deployment.entrypoint)
+        ids[f"{flow.name}/{deployment.pool}"] = _register_deployment(client, flow, deployment)
+    for automation in automations(retrain=ids.get("retrain/cpu")):
+        _register_automation(client, automation)
+    return ids
+
+
+def _register_pool(client: "SyncPrefectClient", name: str, *, description: str, python: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectAlreadyExists
+    from prefect.workers.process import ProcessWorker
+
+    template = ProcessWorker.get_default_base_job_template()
+    if name == "cpu":
+        # Named outright, the command is run as it stands; otherwise each run first resolves a workspace for its code.
+        template["variables"]["properties"]["command"]["default"] = f"{python} -m prefect.engine"
+    with contextlib.suppress(ObjectAlreadyExists):  # its template may have been changed by an operator
+        client.create_work_pool(
+            WorkPoolCreate(name=name, type="process", base_job_template=template, description=description)
+        )
+
+
+def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", deployment: Deployment) -> UUID:
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+    from prefect.client.schemas.schedules import CronSchedule
+    from prefect.utilities.callables import parameter_schema
+
+    schedules = []
+    if deployment.cron is not None:
+        schedules.append(
+            DeploymentScheduleCreate(
+                schedule=CronSchedule(cron=deployment.cron, timezone="UTC"),
+                active=True,
+                max_scheduled_runs=2,
+                parameters=dict(deployment.parameters),
+                slug="nightly",
+            )
+        )
+    return client.create_deployment(
+        flow_id=client.create_flow(flow),
+        name=deployment.pool,
+        entrypoint=deployment.entrypoint,
+        work_pool_name=deployment.pool,
+        description=flow.description,
+        tags=[TAG],
+        schedules=schedules,
+        parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
+        enforce_parameter_schema=True,
+        pull_steps=[],
+    )
+
+
+# ---------------------------------------------------------------- automations
+
+
+def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
+    """What Prefect does by itself.
+
+    An automation is a doorbell, never a counter: events that come while one is handled may be swallowed, so the
+    flow that it starts counts in the ledger. The recovery follows Prefect's "detect zombie flows"; the attempts
+    are bounded by the label `prefect.run-count` that every state event bears.
+    """
+    from prefect.automations import AutomationCore, EventTrigger, Posture
+    from prefect.client.schemas.objects import StateType
+    from prefect.events.actions import ChangeFlowRunState, RunDeployment
+    from prefect.events.schemas.events import ResourceSpecification
+
+    def resource(**labels: object) -> ResourceSpecification:
+        names = {"id": "prefect.resource.id", "role": "prefect.resource.role", "run_count": "prefect.run-count"}
+        return ResourceSpecification.model_validate({names[name]: value for name, value in labels.items()})
+
+    ours = resource(id=f"prefect.tag.{TAG}", role="tag")
+    found = [
+        AutomationCore(
+            name="banyan: a run without heartbeat has crashed",
+            description="A run's process is gone, or its machine is.",
+            trigger=EventTrigger(
+                posture=Posture.Proactive,
+                after={"prefect.flow-run.heartbeat"},
+                # Any word from the run will do: a run that ends in a state of its own naming must raise no alarm.
+                expect={"prefect.flow-run.*"},
+                match=resource(id="prefect.flow-run.*"),
+                match_related=ours,
+                for_each={"prefect.resource.id"},
+                threshold=1,
+                within=timedelta(seconds=MISSED_HEARTBEATS_SECONDS),
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    name=None,
+                    state=StateType.CRASHED,
+                    message=f"no heartbeat for {MISSED_HEARTBEATS_SECONDS} seconds",
+                    force=False,  # a run that has ended in the meantime stays as it is
+                )
+            ],
+        ),
+        AutomationCore(
+            name="banyan: a crashed run goes on",
+            description=f"From its cached steps and its last checkpoint; at most {MAX_ATTEMPTS} attempts in all.",
+            trigger=EventTrigger(
+                posture=Posture.Reactive,
+                expect={"prefect.flow-run.Crashed"},
+                match=resource(id="prefect.flow-run.*", run_count=[str(n) for n in range(1, MAX_ATTEMPTS)]),
+                match_related=ours,
+                threshold=1,
+                within=timedelta(0),
+            ),
+            actions=[
+                ChangeFlowRunState(
+                    name="AwaitingRetry",
+                    state=StateType.SCHEDULED,
+                    message="its process was lost; it goes on",
+                    force=False,
+                )
+            ],
+        ),
+    ]
+    if retrain is not None:
+        table = "{{ event.resource.id | replace('banyan.table.', '') }}"
+        found.append(
+            AutomationCore(
+                name="banyan: enough feedback starts a retraining",
+                description="The ledger counts and rings; the retraining counts again before it begins.",
+                trigger=EventTrigger(
+                    posture=Posture.Reactive,
+                    expect={"banyan.feedback.ready"},
+                    match=resource(id="banyan.table.*"),
+                    threshold=1,
+                    within=timedelta(0),
+                ),
+                actions=[
+                    RunDeployment(
+                        source="selected",
+                        deployment_id=retrain,
+                        parameters={"table": {"__prefect_kind": "jinja", "template": table}},
+                        job_variables=None,
+                    )
+                ],
+            )
+        )
+    return found
+
+
+def _register_automation(client: "SyncPrefectClient", automation: "AutomationCore") -> None:
+    """Creates it, or brings the one of that name up to date; whether it is switched on stays the operators' choice."""
+    for old in client.read_automations_by_name(automation.name):
+        client.update_automation(old.id, automation.model_copy(update={"enabled": old.enabled}))
+        return
+    client.create_automation(automation)
+
+
+def main() -> None:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        for name in register(client):
+            print(f"deployed {name}")
+
+
+if __name__ == "__main__":
+    main()

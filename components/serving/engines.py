@@ -1,0 +1,90 @@
+"""The torch engine: the reference for every family. It answers by the task's own `answer`, as evaluation does."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import JsonValue
+
+from components.refs import ModelRef
+from components.registry import PREFIX, Registry
+from components.serving.champions import Champions
+from components.settings import Settings
+from components.supervisor import addresses
+from components.tasks import get_task
+from components.tasks.base import Answer, Task, template_sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class TorchEngine:
+    """One model version on the CPU, in the precision it is stored in."""
+
+    def __init__(self, ref: ModelRef, model_dir: Path, *, task: str) -> None:
+        """Load and warm up; takes seconds.
+
+        Raises:
+            InputFileError: no model that can be read in `model_dir`.
+        """
+        import torch  # 1.0 s
+
+        from components.models.pretrained import load_trained
+
+        # A core stays free for the event loop and for a model that loads meanwhile: sharing every core with another
+        # process made torch ten times slower.
+        torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) - 1)))
+        self.ref = ref
+        self.task = task
+        self._task: Task = get_task(task)
+        self._model, self._tokenizer = load_trained(model_dir, task=self._task)
+        self.example = self._task.example
+        names = self._model.config.id2label if self._task.head == "classifier" else None
+        self.labels = tuple(str(name) for _, name in sorted((names or {}).items()))
+        self.template_sha256 = template_sha256(self._task)
+        self.generation = generation_parameters(self._task, self._model, self._tokenizer)
+        self.answer([self.example])
+
+    def answer(self, texts: list[str]) -> list[Answer]:
+        return self._task.answer(self._model, self._tokenizer, texts)
+
+
+def generation_parameters(
+    task: Task, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+) -> dict[str, JsonValue]:
+    """What shapes an answer besides weights and template: lengths in tokens, precision, decoding."""
+    shape: dict[str, JsonValue] = {
+        "engine": "torch",
+        "precision": str(model.dtype).removeprefix("torch."),
+        "max_length_tokens": int(tokenizer.model_max_length),
+    }
+    if task.head == "generator" and model.generation_config is not None:
+        config = model.generation_config
+        shape["max_new_tokens"] = config.max_new_tokens
+        shape["do_sample"] = bool(config.do_sample)
+        for name in ("temperature", "top_p", "top_k", "num_beams", "repetition_penalty"):
+            if config.do_sample or name in {"num_beams", "repetition_penalty"}:
+                shape[name] = getattr(config, name)
+    return shape
+
+
+def registry_champions(settings: Settings) -> Champions:
+    """The registry's champions, answered for by torch.
+
+    The registry's address is asked for at every look, so the gateway may start before MLflow does, and follows it.
+    """
+    registry: Registry | None = None
+
+    def find() -> dict[str, ModelRef]:
+        nonlocal registry
+        url = addresses(settings).mlflow
+        if registry is None or registry.url != url:
+            registry = Registry(url)
+        found = registry.champions()
+        return {name.removeprefix(PREFIX): ref for name, ref in found.items() if name.startswith(PREFIX)}
+
+    def load(_: str, ref: ModelRef) -> TorchEngine:
+        assert registry is not None  # whoever has a ref has asked it
+        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=registry.get(ref).task)
+
+    return Champions(find=find, load=load)

@@ -1,0 +1,273 @@
+"""A recipe becomes tables in a staging folder; nothing is a data version yet."""
+
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from components.data import files, sources
+from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
+from components.data.dedup import drop_duplicates, drop_near_duplicates
+from components.data.privacy import mask_row
+from components.data.splits import split_by_quota, split_by_share, split_corpus
+from components.data.tables import TARGET_COLUMN, columns, table_names, write_split, write_table_info
+from components.errors import DataError, MappingError, RecipeError
+from components.recipes import BookSource, FileSource, Ingest, InterpreterSource, PackageSource
+from components.settings import Settings
+
+Progress = Callable[[str], None]
+"""Takes a line of text for whoever watches."""
+
+
+SURPLUS = 1.6
+
+
+def silent(_: str) -> None:
+    """Nobody watches."""
+
+
+@dataclass
+class BuildReport:
+    """What a build did. `staging_dir` holds the tables, `rejects_path` every row that was not kept, with its reason."""
+
+    name: str
+    staging_dir: Path
+    rejects_path: Path
+    tables: dict[str, str] = field(default_factory=dict)
+    """Table → task."""
+    rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Table → split → rows kept."""
+    rejects: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Table → reason → rows."""
+    changed: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Table → what was done to how many kept rows: masked, shortened, filled in."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Stage → seconds."""
+
+
+def build(recipe: Ingest, *, settings: Settings, base: Path | None = None, progress: Progress = silent) -> BuildReport:
+    """Read, clean, mask, deduplicate, split and write every table of a recipe.
+
+    `base` is the folder of a data version whose other tables are carried over as they are.
+
+    Raises:
+        AssetError, InputFileError, MappingError: a source cannot be had or read.
+        DataError: too few rows to fill a split.
+    """
+    staging = settings.workspace.data / "staging"
+    staging.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{recipe.name}-"))
+    try:
+        report = _build(recipe, settings, base, progress, folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return report
+
+
+def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Progress, folder: Path) -> BuildReport:
+    report = BuildReport(recipe.name, folder / "data", folder / "rejects.parquet")
+    report.staging_dir.mkdir()
+    clock = _Clock(report, progress)
+    made: dict[str, list[Row]] = {}
+    texts = sources.Texts()
+    own_files: list[FileSource] = []
+    for source in recipe.sources:
+        if isinstance(source, FileSource):
+            own_files.append(source)
+        else:
+            texts.extend(_read(source, recipe, settings))
+    clock.stage("read")
+    for table, task, rows in (
+        ("library", "classification", texts.descriptions),
+        ("summary", "summarisation", texts.functions),
+    ):
+        if rows:
+            _clean(rows, report, table)
+            drop_near_duplicates(rows)
+            quotas = recipe.table_split_rows.get(table, recipe.split_rows)
+            strata = "answer" if task == "classification" else "source"
+            split_by_quota(rows, quotas, seed=recipe.seed, strata=strata)
+            _check_quotas(table, rows, quotas)
+            made[table], report.tables[table] = rows, task
+            clock.stage(f"{table}: mask, deduplicate, split")
+    if texts.documents:
+        in_test = {row.group for rows in made.values() for row in rows if row.split == "test"}
+        for row in kept(texts.documents):
+            row.reason = IN_TEST if row.group in in_test else ""
+        split_corpus(
+            texts.documents,
+            max_chars=recipe.corpus_chars_per_source,
+            heldout_share=recipe.corpus_heldout_share,
+            seed=recipe.seed,
+        )
+        _clean(texts.documents, report, "corpus")  # after the quota: masking is what costs
+        made["corpus"], report.tables["corpus"] = texts.documents, "corpus"
+        clock.stage("corpus: split, mask, deduplicate")
+    for own in own_files:
+        made[own.table] = _own_table(own, recipe, report)
+        report.tables[own.table] = own.task
+        clock.stage(f"{own.table}: read, mask, deduplicate, split")
+    for table, rows in made.items():
+        _write(table, rows, report)
+    _write_rejects(made, report)
+    for table in table_names(base) if base else []:
+        if table not in made:
+            shutil.copytree(base / table, report.staging_dir / table, copy_function=shutil.copyfile)  # type: ignore[operator]
+            (report.staging_dir / table).chmod(0o755)
+    clock.stage("write")
+    return report
+
+
+def _read(source: PackageSource | BookSource | InterpreterSource, recipe: Ingest, settings: Settings) -> sources.Texts:
+    if isinstance(source, PackageSource):
+        return sources.read_packages(
+            source.assets,
+            settings=settings,
+            max_chars=recipe.max_text_chars,
+            enough=_enough(recipe, num_sources=len(source.assets)),
+            seed=recipe.seed,
+        )
+    if isinstance(source, BookSource):
+        return sources.read_books(source.asset, settings=settings)
+    return sources.read_interpreter(max_chars=recipe.max_text_chars)
+
+
+def _enough(recipe: Ingest, *, num_sources: int) -> sources.Enough:
+    """Half as much again as the splits need: duplicates go, and so does the rest of a test file."""
+
+    def need(table: str) -> int:
+        quotas = recipe.table_split_rows.get(table, recipe.split_rows)
+        return int(SURPLUS * sum(quotas.values()) / num_sources)
+
+    return sources.Enough(need("library"), need("summary"), int(SURPLUS * recipe.corpus_chars_per_source))
+
+
+def _clean(rows: Sequence[Row], report: BuildReport, table: str) -> None:
+    """Mask what is personal, then drop duplicates: two texts that differ in an address only are one."""
+    num_masked = 0
+    for row in kept(rows):
+        text, answer = mask_row([row.text, row.answer])
+        num_masked += (text, answer) != (row.text, row.answer)
+        row.text, row.answer = text, answer
+    report.changed.setdefault(table, {})["masked"] = num_masked
+    drop_duplicates(rows)
+
+
+def _own_table(own: FileSource, recipe: Ingest, report: BuildReport) -> list[Row]:
+    rows, num_shortened = files.read_file(own, max_chars=recipe.max_text_chars)
+    if own.task == "classification":  # a label is a name, not a text: it is not masked
+        labels = [row.answer for row in rows]
+        _clean(rows, report, own.table)
+        for row, label in zip(rows, labels, strict=True):
+            row.answer = label
+    else:
+        _clean(rows, report, own.table)
+    drop_near_duplicates(rows, threshold=0.9)
+    for row in kept(rows):
+        row.group = row.group or row.id
+    if own.task == "corpus":
+        split_corpus(rows, max_chars=1 << 40, heldout_share=recipe.corpus_heldout_share, seed=recipe.seed)
+    else:
+        split_by_share(rows, recipe.test_share, seed=recipe.seed, by_label=own.task == "classification")
+    report.changed[own.table] |= {"shortened": num_shortened, "filled in": sum(bool(row.imputed) for row in kept(rows))}
+    _check_usable(own, rows)
+    return rows
+
+
+def _check_usable(own: FileSource, rows: Sequence[Row]) -> None:
+    splits = Counter(row.split for row in kept(rows))
+    reasons = Counter(row.reason for row in rows if row.reason)
+    why = "; ".join(f"{reason}: {number}" for reason, number in reasons.most_common(4)) or "none was rejected"
+    if own.task == "classification":
+        labels = sorted({row.answer for row in kept(rows)})
+        if len(labels) < 2:
+            left = ", ".join(labels) or "none"
+            raise MappingError(
+                f"{own.path} leaves {len(labels)} usable label(s) of {len(rows)} rows: {left} ({why})",
+                "a classification needs at least two labels with at least two different texts each",
+            )
+    if len(splits) < 2:
+        raise MappingError(
+            f"{own.path} has too few usable rows to split: {sum(splits.values())} of {len(rows)} ({why})",
+            "give more rows, or another test_share",
+        )
+
+
+def _check_quotas(table: str, rows: Sequence[Row], quotas: dict[str, int]) -> None:
+    found = Counter(row.split for row in kept(rows))
+    short = {split: number for split, number in quotas.items() if found[split] < number}
+    if short:
+        what = ", ".join(f"{split} {found[split]} of {number}" for split, number in short.items())
+        raise DataError(
+            f"table {table}: the sources do not fill the splits: {what}", "lower split_rows, or add sources"
+        )
+
+
+def _write(table: str, rows: Sequence[Row], report: BuildReport) -> None:
+    task = report.tables[table]
+    names = columns(task)
+    good = kept(rows)
+    report.rows[table] = dict(sorted(Counter(row.split for row in good).items()))
+    for split in report.rows[table]:
+        cells = {
+            name: [
+                getattr(row, "answer" if name == TARGET_COLUMN[task] else name) for row in good if row.split == split
+            ]
+            for name in names
+        }
+        write_split(report.staging_dir, table, split, pd.DataFrame(cells, dtype="str"), task=task)
+    labels = {row.answer for row in good} if task == "classification" else set()
+    licences = {row.source: row.licence for row in good}
+    write_table_info(report.staging_dir, table, task=task, labels=labels, licences=licences)
+
+
+def _write_rejects(made: dict[str, list[Row]], report: BuildReport) -> None:
+    rejected = [(table, row) for table, rows in made.items() for row in rows if row.reason]
+    for table, rows in made.items():
+        report.rejects[table] = dict(Counter(row.reason.split(":")[0] for row in rows if row.reason).most_common())
+    frame = pd.DataFrame(
+        {
+            "table": [table for table, _ in rejected],
+            "reason": [row.reason for _, row in rejected],
+            "text": [_shown(row) if table != "corpus" else "" for table, row in rejected],
+            "answer": [row.answer for _, row in rejected],
+            "source": [row.source for _, row in rejected],
+            "group": [row.group for _, row in rejected],
+        },
+        dtype="str",
+    )
+    frame.to_parquet(report.rejects_path, index=False, compression="zstd")
+
+
+def _shown(row: Row) -> str:
+    """A reject's text, masked; nothing where the row was good and only too many."""
+    return "" if row.reason in {QUOTA, FILE_SHARE} else mask_row([row.text])[0]
+
+
+class _Clock:
+    def __init__(self, report: BuildReport, progress: Progress) -> None:
+        self.report, self.progress, self.started = report, progress, time.monotonic()
+
+    def stage(self, name: str) -> None:
+        """The stage that has just ended."""
+        now = time.monotonic()
+        self.report.seconds[name] = round(now - self.started, 2)
+        self.progress(f"{name}: {now - self.started:.1f} s")
+        self.started = now
+
+
+def read_rejects(path: Path) -> pd.DataFrame:
+    """Every rejected row: table, reason, text (masked; '' in a corpus), answer, source, group.
+
+    Raises:
+        RecipeError: there is no such file.
+    """
+    if not path.is_file():
+        raise RecipeError(f"there are no rejects at {path}")
+    return pd.read_parquet(path)

@@ -1,0 +1,71 @@
+"""The torch engine on small random models, as training leaves them on disk."""
+
+import pytest
+
+from components.errors import InputFileError
+from components.models.tokenizer import train_bpe
+from components.refs import ModelRef
+from components.serving.engines import TorchEngine
+from components.tasks import get_task
+from components.tasks.base import template_sha256
+
+LABELS = ["django", "networkx", "sympy"]
+TEXTS = ["Return the shortest path.", "Solve an equation, symbolically and at length, for all of its unknowns.", "x"]
+REF = ModelRef(name="banyan-library", version=3, run_id="r", weights_sha256="a" * 64)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A classifier's Hugging Face folder."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = train_bpe(TEXTS * 3, vocab_size=300)
+    tokenizer.model_max_length = 16
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        id2label=dict(enumerate(LABELS)),
+        label2id={name: i for i, name in enumerate(LABELS)},
+        num_labels=3,
+        pad_token_id=tokenizer.pad_token_id,
+        initializer_range=1.0,  # random answers, but decided ones
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_an_engine_answers_from_a_folder_with_all_labels_ranked(folder):
+    engine = TorchEngine(REF, folder, task="classification")
+    [answer] = engine.answer(TEXTS[:1])
+    assert engine.labels == tuple(LABELS)
+    assert sorted(label for label, _ in answer.alternatives) == LABELS
+    assert sum(p for _, p in answer.alternatives) == pytest.approx(1.0, abs=1e-5)
+    assert answer.alternatives[0] == (answer.output, answer.confidence)
+
+
+def test_an_answer_does_not_depend_on_who_asks_at_the_same_time(folder):
+    engine = TorchEngine(REF, folder, task="classification")
+    together = engine.answer(TEXTS)
+    for text, answer in zip(TEXTS, together, strict=True):
+        [alone] = engine.answer([text])
+        assert alone.output == answer.output
+        assert alone.confidence == pytest.approx(answer.confidence, abs=1e-5)
+
+
+def test_what_shapes_an_answer_is_told_for_the_receipt(folder):
+    engine = TorchEngine(REF, folder, task="classification")
+    assert engine.generation == {"engine": "torch", "precision": "float32", "max_length_tokens": 16}
+    assert engine.template_sha256 == template_sha256(get_task("classification"))
+    assert engine.ref == REF
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(InputFileError, match="holds no model"):
+        TorchEngine(REF, tmp_path, task="classification")

@@ -1,0 +1,67 @@
+"""The command line's way to the gateway's HTTP API."""
+
+from typing import Any
+
+from components.errors import BanyanError, GatewayUnavailable, NoChampion, ServingError, UsageError
+from components.settings import Settings
+
+_BY_CODE: dict[str, type[BanyanError]] = {
+    "no_champion": NoChampion,
+    "unavailable": GatewayUnavailable,
+    "ledger": GatewayUnavailable,
+    "busy": GatewayUnavailable,
+    "invalid": UsageError,
+    "not_found": UsageError,
+    "conflict": UsageError,
+    "too_large": UsageError,
+}
+
+
+def ask(table: str, text: str, *, subject: str | None, settings: Settings) -> dict[str, Any]:
+    """One answer with its receipt.
+
+    Raises:
+        NoChampion: nothing has passed the gate for this table.
+        GatewayUnavailable: the gateway does not answer.
+        UsageError: the text is empty or too long.
+    """
+    body = {"input": text} | ({"subject": subject} if subject else {})
+    return _call("POST", f"/v1/tasks/{table}", body, settings)
+
+
+def rate(opinion: dict[str, Any], *, settings: Settings) -> dict[str, Any]:
+    """Hand in feedback; it is durable when this returns. Raises as `ask` does."""
+    return _call("POST", "/v1/feedback", opinion, settings)
+
+
+def fate(feedback_id: str, *, settings: Settings) -> dict[str, Any]:
+    """What became of one feedback row. Raises UsageError for an id that nothing has."""
+    return _call("GET", f"/v1/feedback/{feedback_id}", None, settings)
+
+
+def models(settings: Settings) -> list[dict[str, Any]]:
+    """Who answers for each table."""
+    found: list[dict[str, Any]] = _call("GET", "/v1/models", None, settings)["models"]
+    return found
+
+
+def _call(method: str, path: str, body: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:
+    import httpx
+
+    from components.supervisor import addresses
+
+    url = addresses(settings).gateway
+    key = settings.api_key
+    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
+    try:
+        answer = httpx.request(method, url + path, json=body, headers=headers, timeout=90)
+    except httpx.TransportError as err:
+        raise GatewayUnavailable(f"the gateway does not answer at {url} ({err})", "see: banyan status") from err
+    if answer.is_success:
+        content: dict[str, Any] = answer.json()
+        return content
+    try:
+        problem = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        problem = {"code": "", "message": f"the gateway answered {answer.status_code}", "remedy": ""}
+    raise _BY_CODE.get(problem["code"], ServingError)(problem["message"], problem.get("remedy", ""))

@@ -1,0 +1,153 @@
+"""Runs deployments through Prefect's HTTP API and follows them; imports no Prefect (0.6 s)."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from components import errors
+from components.errors import BanyanError, ServiceDown, StackError
+from components.settings import Settings
+
+TERMINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of a run, or a run that it started."""
+
+    name: str
+    state: str
+    """Prefect's state type: PENDING, RUNNING, COMPLETED, FAILED …"""
+    seconds: float
+    """Time spent running so far."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the innermost long step is."""
+
+    percent: float
+    text: str
+    """What the step says of itself: rate, loss, time left."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A flow run as last seen."""
+
+    id: str
+    name: str
+    state: str
+    message: str
+    seconds: float
+    steps: tuple[Step, ...] = ()
+    progress: Progress | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.state in TERMINAL
+
+    @property
+    def stage(self) -> str:
+        running = [step.name for step in self.steps if step.state == "RUNNING"]
+        return running[-1] if running else ("waiting for the worker" if not self.steps else "between steps")
+
+
+class Prefect:
+    """The part of Prefect's API that a client of ours needs.
+
+    Every call raises ServiceDown when the server does not answer.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        import httpx
+
+        from components.supervisor import addresses
+
+        self._url = addresses(settings).prefect
+        self._http = httpx.Client(base_url=f"{self._url}/api", timeout=30)
+
+    def start(self, deployment: str, parameters: dict[str, Any]) -> str:
+        """The id of a new run of `flow/deployment`.
+
+        Raises:
+            StackError: there is no such deployment, or it refuses the parameters.
+        """
+        found = self._call("GET", f"/deployments/name/{deployment}", missing=f"there is no deployment {deployment}")
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        run: dict[str, Any] = self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
+        return str(run["id"])
+
+    def read(self, run_id: str) -> Run:
+        """The run with its steps and, for a long one, its progress."""
+        raw = self._call("GET", f"/flow_runs/{run_id}", missing=f"there is no run {run_id}")
+        state = raw.get("state") or {}
+        of_run = {"flow_runs": {"id": {"any_": [run_id]}}}
+        tasks = self._call("POST", "/task_runs/filter", {**of_run, "sort": "EXPECTED_START_TIME_ASC"})
+        children = self._call("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}})
+        family = [run_id, *(child["id"] for child in children)]
+        return Run(
+            id=run_id,
+            name=raw["name"],
+            state=state.get("type", "PENDING"),
+            message=state.get("message") or "",
+            seconds=float(raw.get("estimated_run_time") or 0),
+            steps=tuple(
+                Step(
+                    re.sub(r"-[0-9a-f]{1,4}$", "", task["name"]),
+                    task.get("state_type") or "PENDING",
+                    float(task.get("estimated_run_time") or 0),
+                )
+                for task in tasks
+            ),
+            progress=self._progress(family),
+        )
+
+    def follow(self, run_id: str, *, seen: Callable[[Run], None], poll_seconds: float = 0.5) -> Run:
+        """Calls `seen` with the run until it is over, and returns it."""
+        for run in self._poll(run_id, poll_seconds):
+            seen(run)
+        return run
+
+    def _poll(self, run_id: str, poll_seconds: float) -> Iterator[Run]:
+        while True:
+            run = self.read(run_id)
+            yield run
+            if run.is_over:
+                return
+            time.sleep(poll_seconds)
+
+    def _progress(self, run_ids: list[str]) -> Progress | None:
+        wanted = {"flow_run_id": {"any_": run_ids}, "type": {"any_": ["progress"]}}
+        artifacts = self._call("POST", "/artifacts/filter", {"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1})
+        if not artifacts or artifacts[0]["data"] is None or float(artifacts[0]["data"]) >= 100:
+            return None
+        return Progress(float(artifacts[0]["data"]), artifacts[0].get("description") or "")
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: str = "") -> Any:
+        import httpx
+
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.TransportError as err:
+            raise ServiceDown(f"Prefect does not answer at {self._url} ({err})", "see: banyan status") from err
+        if answer.status_code == 404 and missing:
+            raise StackError(missing, f"see {self._url}/deployments")
+        if answer.is_error:
+            raise StackError(f"Prefect refused {method} {path}: {answer.status_code} {answer.text[:300]}")
+        return answer.json()
+
+
+def failure(run: Run, url: str = "") -> BanyanError:
+    """The error that ended a run, of the class that the flow raised: its exit code is the command's.
+
+    Prefect keeps the exception as text only: `Flow run encountered an exception: InputFileError: …`.
+    """
+    match = re.search(r"\b([A-Z]\w+): (.*)", run.message, flags=re.DOTALL)
+    cls = getattr(errors, match[1], None) if match else None
+    where = f"its log: {url}/runs/flow-run/{run.id}" if url else "see its log in Prefect"
+    if match and isinstance(cls, type) and issubclass(cls, BanyanError):
+        return cls(match[2].strip())
+    return StackError(f"run {run.name} ended {run.state.lower()}: {run.message or 'no reason given'}", where)

@@ -6,10 +6,11 @@ schema), and part of the lock that determines a model's weights.
 
 import hashlib
 import json
+import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from components.errors import RecipeError
 
@@ -58,9 +59,22 @@ class FileSource(Recipe):
     licence: str = "unstated"
     missing: dict[str, Literal["drop", "constant", "most_frequent"]] = {}
     """Column → what to do where it is empty; rows without text or label are dropped by default."""
+    labels: tuple[str, ...] = ()
+    """The labels there may be; a row with another is rejected. None given: those of the file."""
 
 
 Source = Annotated[PackageSource | BookSource | InterpreterSource | FileSource, Field(discriminator="kind")]
+
+
+class RejectLimits(Recipe):
+    """Shares of a table's raw rows. Above one, the batch is taken for poisoned and does not become a version."""
+
+    missing: float = Field(0.2, ge=0, le=1)
+    """No text, no label, or a row that cannot be read."""
+    duplicate: float = Field(0.5, ge=0, le=1)
+    conflicting: float = Field(0.1, ge=0, le=1)
+    """The same text with different labels."""
+    unknown_label: float = Field(0.1, ge=0, le=1)
 
 
 class Ingest(Recipe):
@@ -70,6 +84,10 @@ class Ingest(Recipe):
     corpus_chars_per_source: int = Field(1_500_000, gt=0)
     split_rows: dict[str, int] = {"train": 200, "test": 1000, "pool": 1000, "reserve": 1000}
     """Rows per split of each labelled table (packages); a file is split by `test_share`."""
+    table_split_rows: dict[str, dict[str, int]] = {}
+    """Table → its own numbers instead."""
+    corpus_heldout_share: float = Field(0.03, gt=0, lt=1)
+    limits: RejectLimits = RejectLimits()
     test_share: float = Field(0.2, gt=0, lt=1)
     max_text_chars: int = Field(600, gt=0)
     seed: int = 0
@@ -97,8 +115,22 @@ class Training(Recipe):
     precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_every_steps: int = Field(25, gt=0)
     evaluate_every_steps: int = Field(50, gt=0)
+    """How often the held-out rows are looked at, if there are any."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if (self.num_epochs is None) == (self.num_steps is None):
+            raise ValueError("give either num_epochs or num_steps")
+        return self
+
+    def steps_over(self, num_rows: int) -> int:
+        """Optimiser steps of a training on so many rows."""
+        if self.num_steps is not None:
+            return self.num_steps
+        assert self.num_epochs is not None  # checked above
+        return max(1, math.ceil(self.num_epochs * num_rows / (self.batch_size * self.num_accumulation_steps)))
 
 
 class Pretrain(Training):
@@ -107,11 +139,25 @@ class Pretrain(Training):
     family: Literal["gpt", "rnn", "lstm", "gru", "bert"] = "gpt"
     vocab_size: int = Field(4096, ge=300)
     num_layers: int = Field(4, gt=0)
-    num_heads: int = Field(4, gt=0)
+    num_heads: int | None = Field(None, gt=0)
+    """Of attention families, which default to one per 64 of `hidden_size`; recurrent ones have none."""
     hidden_size: int = Field(256, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
     sample_prompt: str = "def "
     sample_tokens: int = Field(48, gt=0)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.family in {"rnn", "lstm", "gru"}:
+            if self.num_heads is not None:
+                raise ValueError(f"num_heads: {self.family} has no attention")
+        elif self.hidden_size % (2 * self.attention_heads):
+            raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of {self.attention_heads} heads")
+        return self
+
+    @property
+    def attention_heads(self) -> int:
+        return self.num_heads or max(1, self.hidden_size // 64)
 
 
 class Finetune(Training):
@@ -124,12 +170,21 @@ class Finetune(Training):
     splits: dict[str, int | None] = {"train": None, "feedback": None}
     """Split → how many of its rows to train on (None: all; a split that is not there gives none)."""
     adaptation: Literal["full", "lora"] = "full"
-    lora_rank: int = Field(8, gt=0)
+    lora_rank: int | None = Field(None, gt=0)
+    """Of `lora`, which needs it."""
+    validation_share: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the training rows held out, only to draw their loss while it trains; 0: all rows are trained on."""
     max_test_rows: int | None = Field(None, gt=0)
-    max_new_tokens: int = Field(32, gt=0)
-    """For generative tasks: the longest answer."""
+    max_new_tokens: int | None = Field(None, gt=0)
+    """The longest answer, of generative tasks, which need it."""
     role: Literal["candidate", "control"] = "candidate"
     """A control is trained and measured for comparison; the gate never promotes it."""
+
+    @model_validator(mode="after")
+    def _rank_fits(self) -> Self:
+        if (self.adaptation == "lora") != (self.lora_rank is not None):
+            raise ValueError("lora_rank goes with adaptation: lora, and only with it")
+        return self
 
 
 # ---------------------------------------------------------------- decisions

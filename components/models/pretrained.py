@@ -73,12 +73,6 @@ def merged(model: "PreTrainedModel") -> "PreTrainedModel":
     return merge() if merge else model
 
 
-def save(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
-    """A Hugging Face folder, safetensors only."""
-    model.to("cpu").save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
 def _from_pretrained(folder: Path, task: Task, **options: Any) -> "PreTrainedModel":
     import transformers
 
@@ -92,7 +86,9 @@ def _from_pretrained(folder: Path, task: Task, **options: Any) -> "PreTrainedMod
     try:
         return loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
     except (OSError, ValueError) as err:
-        raise InputFileError(f"{folder} holds no model to read: {err}", "it should be a Hugging Face folder with safetensors") from err
+        raise InputFileError(
+            f"{folder} holds no model to read: {err}", "it should be a Hugging Face folder with safetensors"
+        ) from err
     finally:
         transformers.logging.set_verbosity(level)
 

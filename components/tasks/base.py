@@ -87,9 +87,7 @@ class Task(Protocol):
         """Per example: id, prediction, target, score in [0, 1], top3 in [0, 1], confidence."""
         ...
 
-    def baseline(
-        self, train: "pd.DataFrame", test: "pd.DataFrame", labels: Sequence[str]
-    ) -> "pd.DataFrame":
+    def baseline(self, train: "pd.DataFrame", test: "pd.DataFrame", labels: Sequence[str]) -> "pd.DataFrame":
         """The same columns, by a plain method without a neural network."""
         ...
 

@@ -66,7 +66,9 @@ def save(
             tensors, numbers[str(i)] = _split(optimizer)
             contents[f"optimizer-{i}"] = tensors
         for name, tensors in contents.items():
-            save_file({k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, beside / f"{name}.safetensors")
+            save_file(
+                {k: t.detach().cpu().contiguous().clone() for k, t in tensors.items()}, beside / f"{name}.safetensors"
+            )
         hashes = {path.name: _flush_and_hash(path) for path in sorted(beside.iterdir())}
         manifest = {"step": step, "key": key, "seconds": seconds, "numbers": numbers, "sha256": hashes}
         (beside / "manifest.json").write_text(json.dumps(manifest, sort_keys=True, indent=1))
@@ -79,7 +81,10 @@ def save(
             shutil.rmtree(old)
     except OSError as err:
         shutil.rmtree(beside, ignore_errors=True)
-        raise CheckpointError(f"the checkpoint of step {step} cannot be written to {folder}: {err}", "free some disk space, then run it again: it resumes") from err
+        raise CheckpointError(
+            f"the checkpoint of step {step} cannot be written to {folder}: {err}",
+            "free some disk space, then run it again: it resumes",
+        ) from err
     return final
 
 
@@ -97,9 +102,7 @@ def latest(folder: Path, *, key: str) -> Checkpoint | None:
     return None
 
 
-def restore(
-    checkpoint: Checkpoint, *, model: "torch.nn.Module", optimizers: "Sequence[torch.optim.Optimizer]"
-) -> None:
+def restore(checkpoint: Checkpoint, *, model: "torch.nn.Module", optimizers: "Sequence[torch.optim.Optimizer]") -> None:
     """Put a checkpoint's tensors in place, bit for bit.
 
     Raises:

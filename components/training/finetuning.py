@@ -1,25 +1,24 @@
 """Fine-tuning: pretrained weights, one task, one table."""
 
-import json
-import math
-import os
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data import tables
-from components.errors import DataError
+from components.errors import DataError, MappingError
 from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
+from components.tasks.base import Example, Task
 from components.training import lock as locks
+from components.training import result
 from components.training.loop import Batch, fit
 from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import RowOrder, derive
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedModel
 
 
 def take_lock(recipe: Finetune, *, data_dir: Path, weights_dir: Path) -> locks.Lock:
@@ -52,7 +51,100 @@ def finetune(
 
     Raises:
         RecipeError: the recipe does not fit its task.
+        MappingError: the table is not there, or is another task's.
         DataError: no rows to train on.
         NonFiniteLoss, CheckpointError: as `loop.fit`.
     """
-    raise NotImplementedError
+    task = get_task(recipe.task)
+    task.check(recipe)
+    info = tables.table_info(data_dir, recipe.table)
+    if info.task != task.name:
+        raise MappingError(
+            f"table {recipe.table!r} is of task {info.task}, not {task.name}", "change the recipe's task"
+        )
+    lock = take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
+    if done := result.load(run_dir, lock):
+        return done
+    train, held_out = split_off(training_rows(recipe, data_dir=data_dir), recipe)
+    model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=info.labels, recipe=recipe)
+    rows = task.rows(train, tokenizer, recipe, info.labels)
+    pad_id: int = tokenizer.pad_token_id
+    order = RowOrder(
+        num_rows=len(rows), rows_per_step=recipe.batch_size * recipe.num_accumulation_steps, seed=recipe.seed
+    )
+
+    def micro_batches(step: int) -> list[Batch]:
+        # shortest first: with several micro-batches most rows meet rows of their length, and little padding is computed
+        chosen = sorted(order.rows(step), key=lambda i: len(rows[i]["input_ids"]))
+        return [
+            task.collate([rows[i] for i in chosen[start : start + recipe.batch_size]], pad_id)
+            for start in range(0, len(chosen), recipe.batch_size)
+        ]
+
+    metrics: dict[str, float] = {}
+    evaluate = None
+    if len(held_out):
+        unseen = task.rows(held_out, tokenizer, recipe, info.labels)
+
+        def evaluate(step: int) -> None:
+            metrics["heldout_loss"] = _mean_loss(model, task, unseen, pad_id, recipe.batch_size)
+            if on_evaluate:
+                on_evaluate(Evaluation(step, dict(metrics)))
+
+    fitted = fit(
+        model,
+        recipe,
+        micro_batches=micro_batches,
+        loss=task.loss,
+        num_steps=recipe.steps_over(len(rows)),
+        folder=run_dir / "checkpoints",
+        key=lock.exact_key,
+        on_step=on_step,
+        evaluate=evaluate,
+        evaluate_every_steps=recipe.evaluate_every_steps,
+    )
+    metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
+    return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
+
+
+def training_rows(recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":
+    """The rows that a recipe trains on: of each split all, or so many drawn by the recipe's seed.
+
+    Raises:
+        DataError: there are none.
+    """
+    import pandas as pd
+
+    frames = []
+    for split, most in recipe.splits.items():
+        frame = tables.read_split(data_dir, recipe.table, split)
+        if most is not None and most < len(frame):
+            chosen = sorted(frame["id"], key=lambda row_id: derive(recipe.seed, "chosen", row_id))[:most]
+            frame = frame[frame["id"].isin(chosen)]
+        frames.append(frame)
+    rows = pd.concat(frames, ignore_index=True)
+    if not len(rows):
+        raise DataError(
+            f"table {recipe.table!r} has no rows in {', '.join(recipe.splits)}", "ingest some, or name other splits"
+        )
+    return rows
+
+
+def split_off(rows: "pd.DataFrame", recipe: Finetune) -> "tuple[pd.DataFrame, pd.DataFrame]":
+    """Rows to train on, and the recipe's `validation_share` of them held out: chosen by id, so it is stable as rows come."""
+    limit = recipe.validation_share * 2**63
+    out = rows["id"].map(lambda row_id: derive(recipe.seed, "held out", row_id) < limit).astype(bool)
+    return rows[~out].reset_index(drop=True), rows[out].reset_index(drop=True)
+
+
+def _mean_loss(model: "PreTrainedModel", task: Task, rows: Sequence[Example], pad_id: int, batch_size: int) -> float:
+    """Nats per target."""
+    import torch
+
+    total, count = 0.0, 0
+    with torch.inference_mode():
+        for start in range(0, len(rows), batch_size):
+            batch = task.collate(rows[start : start + batch_size], pad_id)
+            summed, targets = task.loss(model, {name: t.to(model.device) for name, t in batch.items()})
+            total, count = total + summed.item(), count + int(targets)
+    return total / count

@@ -1,9 +1,19 @@
-"""What a training says while it runs and when it is done."""
+"""What a training says while it runs, and what it leaves behind when it is done."""
 
-from dataclasses import dataclass, field
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from components.training.lock import Lock
+from components.errors import BanyanError, CheckpointError
+from components.training.lock import Lock, weights_sha256
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from components.training.loop import Fitted
 
 
 @dataclass(frozen=True)
@@ -47,3 +57,61 @@ class Trained:
     """The step of the checkpoint that this attempt began with; `num_steps` if all was there."""
     metrics: dict[str, float] = field(default_factory=dict)
     sample: str = ""
+
+
+def save(
+    run_dir: Path,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    lock: Lock,
+    fitted: "Fitted",
+    metrics: dict[str, float],
+    sample: str = "",
+) -> Trained:
+    """Put the model in `run_dir/model` and what is known of it in `run_dir/trained.json`, which comes last; the
+    checkpoints have served and go.
+
+    Raises:
+        CheckpointError: the disk does not take it.
+    """
+    final, beside = run_dir / "model", run_dir / f".model.{os.getpid()}"
+    try:
+        for leftover in run_dir.glob(".model.*"):
+            shutil.rmtree(leftover)
+        (run_dir / "trained.json").unlink(missing_ok=True)
+        shutil.rmtree(final, ignore_errors=True)
+        model.to("cpu").save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
+        beside.rename(final)
+        trained = Trained(
+            model_dir=final,
+            weights_sha256=weights_sha256(final),
+            num_steps=fitted.num_steps,
+            seconds=fitted.seconds,
+            lock=lock,
+            resumed_from=fitted.resumed_from,
+            metrics=metrics,
+            sample=sample,
+        )
+        content = asdict(trained) | {"model_dir": final.name}
+        (run_dir / ".trained.json").write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
+        (run_dir / ".trained.json").rename(run_dir / "trained.json")
+        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+    except OSError as err:
+        raise CheckpointError(
+            f"the model cannot be written to {run_dir}: {err}", "free some disk space, then run it again"
+        ) from err
+    return trained
+
+
+def load(run_dir: Path, lock: Lock) -> Trained | None:
+    """The finished training in `run_dir`, if it is the lock's and its weights are whole."""
+    try:
+        content = json.loads((run_dir / "trained.json").read_text())
+        content |= {"model_dir": run_dir / content["model_dir"], "lock": Lock(**content["lock"])}
+        trained = Trained(**content)
+        whole = trained.lock.exact_key == lock.exact_key and weights_sha256(trained.model_dir) == trained.weights_sha256
+    except (OSError, ValueError, TypeError, KeyError, BanyanError):
+        return None
+    return replace(trained, resumed_from=trained.num_steps) if whole else None

@@ -4,7 +4,9 @@ import math
 from typing import Literal
 
 
-def scale(step: int, *, num_steps: int, schedule: Literal["constant", "linear", "cosine"], warmup_share: float) -> float:
+def scale(
+    step: int, *, num_steps: int, schedule: Literal["constant", "linear", "cosine"], warmup_share: float
+) -> float:
     """Factor on the learning rate at step 0 … num_steps − 1.
 
     Linear warm-up over the first `warmup_share` of the steps, then constant, or down to zero in a line or

@@ -49,7 +49,7 @@ class BanyanModel(PythonModel):  # type: ignore[misc, unused-ignore]
         if self._task_name == "corpus":
             outputs = [self._continue(text, longest or 48) for text in texts]
             return pd.DataFrame({"output": outputs, "confidence": [None] * len(outputs)})
-        own = self._model.generation_config
+        own = getattr(self._model, "generation_config", None)  # a classifier has none
         before = own.max_new_tokens if own is not None else None
         try:
             if own is not None and longest:

@@ -11,6 +11,7 @@ import json
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -300,9 +301,8 @@ class Registry:
         from mlflow.artifacts import download_artifacts
 
         with translated(f"{ref} could not be fetched"):
-            model_id = self._client.get_model_version(ref.name, str(ref.version)).model_id
-            location = self._client.get_logged_model(model_id).artifact_location
-            uri = f"{location}/artifacts/model"
+            stored = self._client.get_model_version_download_uri(ref.name, str(ref.version))
+            uri = f"{stored}/artifacts/model"
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(scratch), tracking_uri=self.url))
 
     def _frame(self, ref: ModelRef, file: str) -> "pd.DataFrame":
@@ -387,15 +387,18 @@ def _save(folder: Path, *, model_dir: Path, task: str, example: str, card: str) 
     source.parent.mkdir()
     shutil.copytree(model_dir, source, copy_function=_link, ignore=shutil.ignore_patterns("checkpoint*", ".*"))
     try:
-        mlflow.pyfunc.save_model(
-            folder,
-            python_model=str(script),
-            artifacts={"model": str(source)},
-            signature=infer_signature(given, answered, {"max_new_tokens": 0} if task != "classification" else None),
-            input_example=given,
-            model_config={"task": task},
-            pip_requirements=["torch", "transformers", "banyan-llm"],
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*type hints to the `predict`.*")  # the signature is explicit
+            mlflow.pyfunc.save_model(
+                folder,
+                python_model=str(script),
+                artifacts={"model": str(source)},
+                # Without a schema of parameters MLflow ignores them silently.
+                signature=infer_signature(given, answered, {"max_new_tokens": 0} if task != "classification" else None),
+                input_example=given,
+                model_config={"task": task},
+                pip_requirements=["torch", "transformers", "banyan-llm"],
+            )
     finally:
         shutil.rmtree(source.parent)
     (folder / CARD).write_text(card, "utf-8")

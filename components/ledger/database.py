@@ -1,6 +1,7 @@
 """How a ledger's database is opened: one place that knows SQLite from PostgreSQL."""
 
 import contextlib
+import hashlib
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +61,20 @@ class Database:
         """
         with _translated("the ledger could not be read"), self._engine.begin() as connection:
             yield connection
+
+    @contextlib.contextmanager
+    def exclusively(self, name: str) -> Iterator[None]:
+        """Only one holder of `name` among all machines that share a PostgreSQL; nothing on SQLite, which is local."""
+        if self.is_sqlite:
+            yield
+            return
+        key = {"key": int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)}
+        with _translated(f"the lock {name} could not be taken"), self._engine.connect() as connection:
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+            try:
+                yield
+            finally:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
     def scrub(self) -> None:
         """Make deleted content leave the files too: SQLite keeps it in the write-ahead log until a checkpoint."""

@@ -10,6 +10,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
@@ -94,6 +95,10 @@ class Ledger(LedgerQueries):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def exclusively(self, name: str) -> AbstractContextManager[None]:
+        """Hold a lock that machines sharing this ledger see (see `Database.exclusively`)."""
+        return self._database.exclusively(name)
 
     def pseudonym(self, subject: str) -> str:
         """How `subject` appears in the ledger."""
@@ -362,6 +367,12 @@ class Ledger(LedgerQueries):
             mine = outbox.c.sequence.in_([row.sequence for row in rows])
             again = {"last_error": error, "next_attempt_at": self._now() + retry_in_seconds}
             connection.execute(update(outbox).where(mine).values(num_attempts=outbox.c.num_attempts + 1, **again))
+
+    def prune_outbox(self, *, days: float = 7.0) -> int:
+        """Forget what was delivered more than `days` ago; how many rows."""
+        with self._database.write() as connection:
+            old = delete(outbox).where(outbox.c.delivered_at < self._now() - days * 86_400)
+            return connection.execute(old).rowcount
 
     def _enqueue(
         self, connection: Connection, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]

@@ -69,12 +69,12 @@ Source = Annotated[PackageSource | BookSource | InterpreterSource | FileSource, 
 class RejectLimits(Recipe):
     """Shares of a table's raw rows. Above one, the batch is taken for poisoned and does not become a version."""
 
-    missing: float = Field(0.2, ge=0, le=1)
+    missing: float = Field(default=0.2, ge=0, le=1)
     """No text, no label, or a row that cannot be read."""
-    duplicate: float = Field(0.5, ge=0, le=1)
-    conflicting: float = Field(0.1, ge=0, le=1)
+    duplicate: float = Field(default=0.5, ge=0, le=1)
+    conflicting: float = Field(default=0.1, ge=0, le=1)
     """The same text with different labels."""
-    unknown_label: float = Field(0.1, ge=0, le=1)
+    unknown_label: float = Field(default=0.1, ge=0, le=1)
 
 
 class Ingest(Recipe):

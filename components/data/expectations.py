@@ -1,0 +1,177 @@
+"""What is expected of a data version's tables: one batch a question, each expectation with what it protects.
+
+Nothing here runs a check; `validation.py` gives these to Great Expectations.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from components.data import cleaning
+from components.data.tables import (
+    CORPUS_SPLITS,
+    SPLITS,
+    TARGET_COLUMN,
+    TableInfo,
+    columns,
+    content_id,
+    read_split,
+    split_names,
+)
+from components.recipes import RejectLimits
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A Great Expectations class by name, its arguments, and in words what it protects."""
+
+    kind: str
+    arguments: dict[str, Any]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A frame and what is expected of it. The name says the table and what of it, e.g. `library rows`."""
+
+    name: str
+    frame: pd.DataFrame
+    expectations: tuple[Expectation, ...]
+
+
+def _values(kind: str, column: str, meaning: str, **arguments: Any) -> Expectation:
+    return Expectation(f"ExpectColumnValues{kind}", {"column": column, **arguments}, meaning)
+
+
+def schema_batches(staging_dir: Path, table: str, info: TableInfo) -> list[Batch]:
+    """The columns of each split's file, their types, and the splits there are."""
+    allowed = CORPUS_SPLITS if info.task == "corpus" else SPLITS
+    found = []
+    batches = []
+    for split in split_names(staging_dir, table):
+        try:
+            schema = pq.read_schema(staging_dir / table / f"{split}.parquet")
+            found += [(split, name, str(kind)) for name, kind in zip(schema.names, schema.types, strict=True)]
+        except (OSError, pa.ArrowException):
+            schema = pa.schema([])
+            found.append((split, "", "not readable as Parquet"))
+        expected = Expectation(
+            "ExpectTableColumnsToMatchOrderedList",
+            {"column_list": list(columns(info.task))},
+            f"the columns of a {info.task} table",
+        )
+        names = pd.DataFrame({name: pd.Series([], dtype="str") for name in schema.names})
+        batches.append(Batch(f"{table} {split} columns", names, (expected,)))
+    schema_checks = (
+        _values("ToBeInSet", "type", "every column is text", value_set=["string"]),
+        _values("ToBeInSet", "split", "only known splits", value_set=list(allowed)),
+        Expectation(
+            "ExpectColumnDistinctValuesToContainSet",
+            {"column": "split", "value_set": list(allowed[:2])},
+            "something to learn from and something to measure by",
+        ),
+    )
+    frame = pd.DataFrame(found, columns=["split", "column", "type"])
+    return [*batches, Batch(f"{table} schema", frame, schema_checks)]
+
+
+def all_rows(staging_dir: Path, table: str, info: TableInfo) -> pd.DataFrame:
+    """The rows of all splits, with what can only be seen across them."""
+    parts = [read_split(staging_dir, table, split).assign(split=split) for split in split_names(staging_dir, table)]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["row"] = frame["split"] + "/" + frame["id"].fillna("")
+    frame["id_of_text"] = [content_id(text) if isinstance(text, str) else "" for text in frame["text"]]
+    frame["id_is_of_text"] = frame["id"] == frame["id_of_text"]
+    apart = frame["split"] == ("heldout" if info.task == "corpus" else "test")
+    for column, name in (("id_of_text", "text_is_measured_and_trained"), ("group", "group_is_measured_and_trained")):
+        on_both_sides = set(frame.loc[apart, column].dropna()) & set(frame.loc[~apart, column].dropna())
+        frame[name] = frame[column].isin(on_both_sides)
+    if answer := TARGET_COLUMN[info.task]:
+        frame["num_answers"] = frame.groupby(["split", "id_of_text"])[answer].transform("nunique")
+    return frame
+
+
+def rows_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
+    """Nothing empty, nothing twice, nothing contradictory, nothing on both sides of the measurement."""
+    answer = TARGET_COLUMN[info.task]
+    checks = []
+    for column in filter(None, ("id", "text", answer, "source", "licence", "group")):
+        checks.append(_values("ToNotBeNull", column, f"every row has a {column} (nulls)"))
+        length = {"column": column, "min_value": 1}
+        checks.append(Expectation("ExpectColumnValueLengthsToBeBetween", length, f"no empty {column}"))
+    checks += [
+        _values("ToBeUnique", "row", "a text is in a split once (duplicates)"),
+        _values("ToBeInSet", "id_is_of_text", "the id is the text's hash", value_set=[True]),
+        _values(
+            "ToBeInSet",
+            "text_is_measured_and_trained",
+            "no text on both sides of the measurement (leak by content)",
+            value_set=[False],
+        ),
+        _values(
+            "ToBeInSet",
+            "group_is_measured_and_trained",
+            "no source file on both sides of the measurement (leak by file)",
+            value_set=[False],
+        ),
+    ]
+    if answer:
+        origins = ["provenance", "file", "feedback"]
+        checks.append(_values("ToBeInSet", "origin", "a known origin", value_set=origins))
+        checks.append(_values("ToBeInSet", "num_answers", "one answer a text (conflicting labels)", value_set=[1]))
+    if info.task == "classification":
+        checks.append(_values("ToBeInSet", "label", "only the table's labels", value_set=list(info.labels)))
+    return Batch(f"{table} rows", frame, tuple(checks))
+
+
+def labels_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
+    """Each label has rows to learn from and rows to measure by."""
+    counts = frame.groupby(["label", "split"]).size()
+    cells = [(label, split, int(counts.get((label, split), 0))) for label in info.labels for split in ("train", "test")]
+    balance = pd.DataFrame(cells, columns=["label", "split", "num_rows"])
+    several = {"column": "label", "min_value": 2}
+    return Batch(
+        f"{table} labels",
+        balance,
+        (
+            _values("ToBeBetween", "num_rows", "each label can be learned and measured", min_value=1),
+            Expectation("ExpectColumnUniqueValueCountToBeBetween", several, "at least two labels"),
+        ),
+    )
+
+
+def same_test_batch(frame: pd.DataFrame, table: str, before: pd.DataFrame) -> Batch:
+    """The test split is, row for row, the one of the version before."""
+    now = frame.loc[frame["split"] == "test", list(before.columns)]
+    same = before.reset_index(drop=True).equals(now.reset_index(drop=True))
+    check = _values("ToBeInSet", "test_split_is_unchanged", "measured on the same rows as before", value_set=[True])
+    return Batch(f"{table} test split", pd.DataFrame({"test_split_is_unchanged": [same]}), (check,))
+
+
+def raw_batch(staging_dir: Path, table: str, rejects: Path, limits: RejectLimits) -> Batch:
+    """The raw rows of a table, by what became of them: so many rejects say that the whole batch is poisoned."""
+    rejected = pd.read_parquet(rejects)
+    reasons = [str(reason).partition(":")[0] for reason in rejected.loc[rejected["table"] == table, "reason"]]
+    num_kept = sum(len(read_split(staging_dir, table, split)) for split in split_names(staging_dir, table))
+    frame = pd.DataFrame({"reason": reasons + ["kept"] * num_kept}, dtype="str")
+    kinds = (
+        (limits.missing, (cleaning.NO_TEXT, cleaning.NO_ANSWER, cleaning.MALFORMED), "without text or label (nulls)"),
+        (limits.duplicate, (cleaning.DUPLICATE, cleaning.NEAR_DUPLICATE), "duplicates"),
+        (limits.conflicting, (cleaning.CONFLICT,), "with conflicting labels"),
+        (limits.unknown_label, (cleaning.UNKNOWN_LABEL,), "with an unknown label"),
+    )
+    checks = tuple(
+        _values(
+            "ToNotBeInSet",
+            "reason",
+            f"at most {limit:.0%} of the raw rows {words}",
+            value_set=list(reasons_of_kind),
+            mostly=round(1.0 - limit, 6),
+        )
+        for limit, reasons_of_kind, words in kinds
+    )
+    return Batch(f"{table} raw rows", frame, checks)

@@ -1,0 +1,205 @@
+"""The gate between staging and a data version: a Great Expectations checkpoint per batch, with Data Docs kept.
+
+Three questions, each a batch: is the schema right; are the rows right; was the raw batch sound (or do so many
+rejects say that it is poisoned)? A check that could not run is another answer than data that fails it: Great
+Expectations says `success=False` for both, and only `exception_info` tells them apart.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.data import expectations
+from components.data.expectations import Batch
+from components.data.tables import read_split, split_names, table_info, table_names
+from components.errors import CheckBroken, ValidationFailed
+from components.recipes import RejectLimits
+from components.settings import Workspace
+
+
+class Check(BaseModel):
+    """One expectation's outcome."""
+
+    model_config = ConfigDict(frozen=True)
+
+    batch: str
+    """Table and what of it was looked at, e.g. `library rows`."""
+    expectation: str
+    meaning: str
+    """What it protects, in words."""
+    success: bool
+    unexpected_count: int = 0
+    element_count: int = 0
+    examples: tuple[str, ...] = ()
+
+
+class ValidationReport(BaseModel):
+    """What the gate said."""
+
+    model_config = ConfigDict(frozen=True)
+
+    success: bool
+    checks: tuple[Check, ...]
+    docs: str
+    """The Data Docs' index page."""
+    seconds: float
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.success)
+
+
+def validate(
+    staging_dir: Path,
+    *,
+    workspace: Workspace,
+    tables: Iterable[str] | None = None,
+    previous: Path | None = None,
+    rejects: Path | None = None,
+    limits: RejectLimits | None = None,
+) -> ValidationReport:
+    """Check the tables of a staging folder (all, unless named); the report is kept beside it as `validation.json`.
+
+    With `previous`, a version's folder, the test splits must be the same rows as there. With `rejects`, the
+    share of bad rows in each raw table must stay under `limits`.
+
+    Raises:
+        ValidationFailed: the data is bad; says which check, how many rows, and where the report lies.
+        CheckBroken: a check could not run; nothing is said about the data.
+    """
+    started = time.monotonic()
+    names = sorted(tables) if tables is not None else table_names(staging_dir)
+    checkpoint = _Checkpoint(workspace.data / "docs" / staging_dir.parent.name)
+    for table in names:
+        info = table_info(staging_dir, table)
+        # Every batch of the schema is run; the rows are looked at only if it holds.
+        if all([checkpoint.run(batch) for batch in expectations.schema_batches(staging_dir, table, info)]):
+            frame = expectations.all_rows(staging_dir, table, info)
+            checkpoint.run(expectations.rows_batch(frame, table, info))
+            if info.task == "classification":
+                checkpoint.run(expectations.labels_batch(frame, table, info))
+            if previous is not None and table in table_names(previous) and "test" in split_names(previous, table):
+                checkpoint.run(expectations.same_test_batch(frame, table, read_split(previous, table, "test")))
+        if rejects is not None and info.task != "corpus":
+            checkpoint.run(expectations.raw_batch(staging_dir, table, rejects, limits or RejectLimits()))
+    report = ValidationReport(
+        success=all(check.success for check in checkpoint.checks),
+        checks=tuple(checkpoint.checks),
+        docs=str(checkpoint.write_docs()),
+        seconds=round(time.monotonic() - started, 2),
+    )
+    report_path = staging_dir.parent / "validation.json"
+    report_path.write_text(report.model_dump_json(indent=1), "utf-8")
+    if report.failed:
+        first = report.failed[0]
+        more = f" (and {len(report.failed) - 1} more checks)" if len(report.failed) > 1 else ""
+        what = f"{first.unexpected_count} of {first.element_count} rows" if first.element_count else "the table"
+        shown = f", e.g. {first.examples[0]!r}" if first.examples else ""
+        raise ValidationFailed(
+            f"{first.batch}: {first.meaning}: {what} failed{shown}{more}; report: {report.docs}",
+            "look at the report, repair the source, ingest again; the last good version stands",
+        )
+    return report
+
+
+# ---------------------------------------------------------------- Great Expectations
+
+
+class _Checkpoint:
+    """Great Expectations with nothing of its own on disk but the Data Docs."""
+
+    def __init__(self, docs_dir: Path) -> None:
+        os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
+        import great_expectations as gx  # 2–4 s, 283 MB: only where data is validated
+        from great_expectations.data_context.types.base import ProgressBarsConfig
+
+        self.gx = gx
+        self.docs_dir = docs_dir
+        self.checks: list[Check] = []
+        self.context = gx.get_context(mode="ephemeral")
+        self.context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        self.context.add_data_docs_site(
+            site_name="banyan",
+            site_config={
+                "class_name": "SiteBuilder",
+                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+                "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs_dir)},
+            },
+        )
+        self.source = self.context.data_sources.add_pandas("staging")
+
+    def run(self, batch: Batch) -> bool:
+        """Whether the batch passes; the outcomes are kept.
+
+        Raises:
+            CheckBroken: an expectation raised instead of answering.
+        """
+        definition = self.source.add_dataframe_asset(batch.name).add_batch_definition_whole_dataframe("rows")
+        suite = self.gx.ExpectationSuite(
+            name=batch.name,
+            expectations=[
+                getattr(self.gx.expectations, check.kind)(**check.arguments, notes=check.meaning)
+                for check in batch.expectations
+            ],
+        )
+        validation = self.gx.ValidationDefinition(
+            name=batch.name, data=definition, suite=self.context.suites.add(suite)
+        )
+        self.context.validation_definitions.add(validation)
+        checkpoint = self.context.checkpoints.add(
+            self.gx.Checkpoint(name=batch.name, validation_definitions=[validation], result_format="SUMMARY")
+        )
+        outcome = checkpoint.run(batch_parameters={"dataframe": batch.frame})
+        passed = True
+        results: list[Any] = next(iter(outcome.run_results.values())).results
+        for result in results:
+            kind = result.expectation_config.type
+            if broken := _raised(result.exception_info):
+                raise CheckBroken(
+                    f"check {kind} on {batch.name} could not run: {broken}",
+                    "this says nothing about the data; the last good version stands",
+                )
+            passed &= bool(result.success)
+            self.checks.append(_check(batch.name, result))
+        return passed
+
+    def write_docs(self) -> Path:
+        """The Data Docs' index page, without their fonts and moving pictures (4 MB a site, one site a version)."""
+        self.context.build_data_docs(site_names=["banyan"])
+        shutil.rmtree(self.docs_dir / "static" / "fonts", ignore_errors=True)
+        for picture in (self.docs_dir / "static" / "images").glob("*.gif"):
+            picture.unlink()
+        return self.docs_dir / "index.html"
+
+
+def _raised(exception_info: dict[str, Any] | None) -> str:
+    """The message of the exception inside, '' when there is none. One dict, or one per metric."""
+    info = exception_info or {}
+    for entry in [info, *(value for value in info.values() if isinstance(value, dict))]:
+        if entry.get("raised_exception"):
+            return str(entry.get("exception_message") or "no message")
+    return ""
+
+
+def _check(batch: str, result: Any) -> Check:
+    found = result.result or {}
+    examples = found.get("partial_unexpected_list") or []
+    if not examples and not result.success and found.get("observed_value") is not None:
+        examples = [found["observed_value"]]
+    column = result.expectation_config.kwargs.get("column", "")
+    kind = result.expectation_config.type
+    notes = result.expectation_config.notes
+    return Check(
+        batch=batch,
+        expectation=f"{kind}({column})",
+        meaning=notes if isinstance(notes, str) else " ".join(notes or ()),
+        success=bool(result.success),
+        unexpected_count=int(found.get("unexpected_count") or 0),
+        element_count=int(found.get("element_count") or 0),
+        examples=tuple(dict.fromkeys(str(example)[:120] for example in examples[:5])),
+    )

@@ -85,7 +85,9 @@ def _torch() -> Check:
         return Check("torch", "missing", "not installed", "make setup")
     gpu = shutil.which("nvidia-smi") is not None
     if gpu and version.endswith("+cpu"):
-        return Check("torch", "note", f"{version}, though this machine has a GPU", "install a CUDA build of torch 2.13.0")
+        return Check(
+            "torch", "note", f"{version}, though this machine has a GPU", "install a CUDA build of torch 2.13.0"
+        )
     return Check("torch", "ok", f"{version}, {os.cpu_count()} cores" + (", GPU" if gpu else ", no GPU: none is needed"))
 
 
@@ -174,7 +176,11 @@ def _chinese_font() -> Check:
         folders = [Path("/usr/share/fonts"), Path("/System/Library/Fonts")]
         there = any(f.is_dir() and any(f.rglob("*CJK*")) for f in folders)
     else:
-        there = bool(subprocess.run(["fc-list", ":lang=zh"], capture_output=True, text=True, check=False).stdout.strip())
+        there = bool(
+            subprocess.run(["fc-list", ":lang=zh"], capture_output=True, text=True, check=False).stdout.strip()
+        )
     if there:
         return Check("chinese font", "ok", "there")
-    return Check("chinese font", "note", "none: only screenshots of the Chinese pages need it", "apt install fonts-noto-cjk")
+    return Check(
+        "chinese font", "note", "none: only screenshots of the Chinese pages need it", "apt install fonts-noto-cjk"
+    )

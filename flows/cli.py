@@ -1,0 +1,379 @@
+"""`banyan`: the command line.
+
+Nothing heavy is imported before a command needs it. What runs on the worker is started through Prefect's API
+and followed; a user's mistake is one plain line on stderr with the error's exit code (2 for usage).
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from components.errors import BanyanError, UsageError
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+    from flows.remote import Run
+
+app = typer.Typer(
+    name="banyan",
+    help="Banyan: grow your own language models, from data to feedback and back.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Table = Annotated[str, typer.Argument(help="The table, as in `ingest --table`; its model is banyan-TABLE.")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"banyan {version('banyan-llm')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None: ...
+
+
+# ---------------------------------------------------------------- the stack
+
+
+@app.command()
+def demo(
+    json_file: Annotated[
+        Path | None, typer.Option("--json-file", envvar="DEMO_JSON", help="Write the summary's figures here.")
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Use the interpreter's own library instead of downloads.")
+    ] = False,
+    stay: Annotated[
+        bool | None, typer.Option("--stay/--stop", help="Leave the stack up until Ctrl-C (default: on a terminal).")
+    ] = None,
+) -> None:
+    """Run the whole loop once on real text, and show what came of it."""
+    from flows.demo import run_demo
+
+    raise typer.Exit(run_demo(_settings(), json_file=json_file, offline=offline, stay=stay))
+
+
+@app.command()
+def up(
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop everything on Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Start the local stack: Prefect, MLflow, worker, gateway, dashboard."""
+    from flows import stack
+
+    settings = _settings()
+    if foreground:
+        with stack.start(settings, on_event=_note) as running:
+            _say(as_json, {"urls": running.urls}, *_urls(running.urls), "Stop it with Ctrl-C or: banyan down")
+            running.wait()
+        return
+    from flows.background import start_in_background
+
+    urls = start_in_background(settings, on_event=_note)
+    _say(as_json, {"urls": urls}, *_urls(urls), "Next: banyan status | banyan demo. Stop it with: banyan down")
+
+
+@app.command()
+def down() -> None:
+    """Stop the local stack; what a killed one left behind too."""
+    from flows import stack
+
+    stopped = stack.down(_settings())
+    print("The stack is stopped; what it made is kept." if stopped else "No stack was running.")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Say what runs, who serves, and how much feedback waits."""
+    from flows.status import collect
+
+    facts = collect(_settings())
+    _say(as_json, facts.as_dict(), *facts.lines())
+
+
+@app.command()
+def dashboard(
+    browse: Annotated[
+        bool | None, typer.Option("--open/--no-open", help="Open a browser (default: if one can).")
+    ] = None,
+) -> None:
+    """Open the dashboard of the running stack."""
+    from components.supervisor import addresses
+
+    url = addresses(_settings()).dashboard
+    print(f"The dashboard is at {url}")
+    if browse if browse is not None else sys.stdout.isatty():
+        import webbrowser
+
+        webbrowser.open(url)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine has, what is missing and how to get it."""
+    from flows.doctor import examine
+
+    checks = examine(_settings())
+    missing = [check.name for check in checks if check.level == "missing"]
+    lines = [
+        f"{check.level:<8} {check.name:<13} {check.found}" + (f"  → {check.remedy}" if check.remedy else "")
+        for check in checks
+    ]
+    last = f"Missing: {', '.join(missing)}." if missing else "All that is needed is here. Next: banyan demo"
+    _say(as_json, {"checks": [check.__dict__ for check in checks]}, *lines, last)
+    raise typer.Exit(1 if missing else 0)
+
+
+# ---------------------------------------------------------------- data and models
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.")],
+    task: Annotated[str, typer.Option("--task", help="Language task: classification, summarisation …")],
+    table: Annotated[str | None, typer.Option("--table", help="Name of the table (default: the file's).")] = None,
+    columns: Annotated[
+        str, typer.Option("--columns", help="Where names differ, ours=the file's: text=body,label=kind")
+    ] = "",
+    licence: Annotated[str, typer.Option("--licence", help="Licence of the rows.")] = "unstated",
+    as_json: Json = False,
+) -> None:
+    """Make a validated data version from a file of your own."""
+    from flows.own import own_data
+
+    settings = _settings()
+    recipe = own_data(file, task=task, table=table, columns=columns, licence=licence)
+    run = _run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
+    from flows.outcomes import data_outcome
+
+    facts, lines = data_outcome(settings, table=recipe.sources[0].table)
+    base = "summary" if task == "summarisation" else "library"
+    next_step = f"Next: banyan train {base} --table {recipe.sources[0].table}"
+    _say(as_json, {"run": run.id, **facts}, *lines, next_step)
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in flows/recipes.")],
+    table: Annotated[str | None, typer.Option("--table", help="Train on this table instead of the recipe's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a field of the recipe: --set num_epochs=3 (repeatable).")
+    ] = None,
+    pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Train by a recipe on the worker; evaluate, gate and register what comes of it."""
+    from flows.own import chosen_recipe
+    from flows.outcomes import model_outcome
+
+    settings = _settings()
+    chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
+    flow = chosen.kind
+    run = _run_on_worker(settings, f"{flow}/{pool}", {"recipe": chosen.model_dump(mode="json")}, as_json=as_json)
+    facts, lines = model_outcome(settings, table=chosen.table if flow == "finetune" else "gpt")
+    next_step = f'Next: banyan ask {chosen.table} "…"' if flow == "finetune" else "Next: banyan dashboard"
+    _say(as_json, {"run": run.id, **facts}, *lines, next_step)
+
+
+@app.command()
+def evaluate(
+    table: Table,
+    version: Annotated[int | None, typer.Option("--version", help="Model version (default: the champion).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a registered version on its test split again, on the newest data."""
+    from flows.outcomes import model_outcome
+
+    settings = _settings()
+    run = _run_on_worker(settings, "evaluate/cpu", {"table": table, "version": version}, as_json=as_json)
+    facts, lines = model_outcome(settings, table=table, version=version)
+    _say(as_json, {"run": run.id, **facts}, *lines, f"Next: banyan promote {table} --version N")
+
+
+@app.command()
+def promote(
+    table: Table,
+    version: Annotated[int, typer.Option("--version", help="The version that would replace the champion.")],
+    as_json: Json = False,
+) -> None:
+    """Ask the gate about a version, and make it champion if the gate says so (exit code 1 if not)."""
+    from flows.outcomes import model_outcome
+
+    settings = _settings()
+    run = _run_on_worker(settings, "promote/cpu", {"table": table, "version": version}, as_json=as_json)
+    facts, lines = model_outcome(settings, table=table, version=version)
+    _say(as_json, {"run": run.id, **facts}, *lines)
+    raise typer.Exit(0 if "champion" in facts["aliases"] else 1)
+
+
+@app.command()
+def rollback(
+    table: Table,
+    to: Annotated[int | None, typer.Option("--to", help="An earlier champion (default: the one before).")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Kept in the journal.")] = "asked for at the command line",
+    as_json: Json = False,
+) -> None:
+    """Serve an earlier champion again; the move is journalled."""
+    from flows.outcomes import roll_back
+
+    now = roll_back(_settings(), table=table, to=to, reason=reason)
+    _say(as_json, now.model_dump(), f"{now} is champion again; the gateway swaps within a second or two.")
+
+
+@app.command()
+def retrain(
+    table: Table,
+    pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Retrain from the base weights on all admitted feedback, and gate the result against the champion."""
+    from flows.outcomes import model_outcome
+
+    settings = _settings()
+    run = _run_on_worker(settings, f"retrain/{pool}", {"table": table}, as_json=as_json)
+    facts, lines = model_outcome(settings, table=table)
+    _say(as_json, {"run": run.id, **facts}, *lines, "Next: banyan status | banyan dashboard")
+
+
+# ---------------------------------------------------------------- asking and rating
+
+
+@app.command()
+def ask(
+    table: Table,
+    text: Annotated[str, typer.Argument(help="What to ask; - reads standard input.")],
+    subject: Annotated[str | None, typer.Option("--subject", help="Who asks; kept as a keyed pseudonym.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask the champion, and get an answer with its receipt."""
+    from flows import gateway
+
+    settings = _settings()
+    answer = gateway.ask(table, sys.stdin.read() if text == "-" else text, subject=subject, settings=settings)
+    receipt = answer["receipt"]
+    gateway.remember(answer["request_id"], settings=settings)
+    others = ", ".join(f"{a['label']} {a['probability']:.2f}" for a in answer["alternatives"][1:4])
+    _say(
+        as_json,
+        answer,
+        f"{answer['output']}  (confidence {answer['confidence']:.2f}{f'; then {others}' if others else ''})",
+        f"{receipt['model']} v{receipt['version']}, weights {receipt['weights_sha256'][:12]}, "
+        f"request {answer['request_id']}",
+        "Next: banyan rate last --good | --bad | --correct ANSWER",
+    )
+
+
+@app.command()
+def rate(
+    request: Annotated[str, typer.Argument(help="A request id, or `last`: the last answer to `banyan ask` here.")],
+    good: Annotated[bool, typer.Option("--good", help="The answer is right.")] = False,
+    bad: Annotated[bool, typer.Option("--bad", help="The answer is wrong.")] = False,
+    correct: Annotated[str | None, typer.Option("--correct", help="What the answer should have been.")] = None,
+    comment: Annotated[str | None, typer.Option("--comment", help="Anything else.")] = None,
+    subject: Annotated[str | None, typer.Option("--subject", help="Who rates; kept as a keyed pseudonym.")] = None,
+    fate: Annotated[bool, typer.Option("--fate", help="REQUEST is a feedback id: say what became of it.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Approve, reject or correct an answer; or look up what became of your feedback."""
+    from flows import gateway
+
+    settings = _settings()
+    if fate:
+        found = gateway.fate(request, settings=settings)
+        _say(as_json, found, *gateway.history_lines(found))
+        return
+    if good + bad + (correct is not None) != 1:
+        raise UsageError("say one of --good, --bad and --correct ANSWER", "for example: banyan rate last --good")
+    opinion: dict[str, Any] = {
+        "request_id": gateway.last_request(settings) if request == "last" else request,
+        "kind": "approve" if good else "reject" if bad else "correct",
+        "channel": "cli",
+    }
+    opinion |= {k: v for k, v in {"correction": correct, "comment": comment, "subject": subject}.items() if v}
+    kept = gateway.rate(opinion, settings=settings)
+    _say(
+        as_json,
+        kept,
+        f"Kept: feedback {kept['feedback_id']} is {kept['fate']}.",
+        f"See what becomes of it: banyan rate {kept['feedback_id']} --fate",
+    )
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _settings() -> "Settings":
+    from components.settings import load_settings
+
+    return load_settings()
+
+
+def _run_on_worker(settings: "Settings", deployment: str, parameters: dict[str, Any], *, as_json: bool) -> "Run":
+    from flows.display import RunDisplay
+    from flows.remote import Prefect, failure
+
+    prefect = Prefect(settings)
+    with RunDisplay(deployment, quiet=as_json) as display:
+        run_id = prefect.start(deployment, parameters)
+        display.line(f"{deployment} runs on the worker: {prefect.page(run_id)}")
+        run = prefect.follow(run_id, seen=display.see)
+    if run.state != "COMPLETED":
+        raise failure(run, prefect.page(run_id))
+    return run
+
+
+def _urls(urls: Any) -> list[str]:
+    return [f"  {name:<10} {url}" for name, url in urls.items()]
+
+
+def _note(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
+
+
+def main() -> None:
+    """The entry point of `banyan`."""
+    try:
+        app(prog_name="banyan")
+    except BanyanError as err:
+        sys.exit(_fail(str(err), err.exit_code))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as err:
+        sys.exit(_fail(str(err), 1))
+    except Exception as err:  # blanket: the edge; a bug of ours still owes its place
+        sys.exit(_fail(f"internal error: {type(err).__name__}: {err} — the trace is in {_keep_trace()}", 1))
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"banyan: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def _keep_trace() -> Path:
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="banyan-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return Path(file.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ from components.errors import BanyanError, RegistryUnavailable, ServiceDown
 from components.ledger.journal import Journal
 from components.ledger.schema import OutboxRow, Pending
 from components.ledger.store import Ledger, as_utc
-from components.recipes import TriggerPolicy, load_recipe
+from components.recipes import TriggerPolicy, load_recipe, parse_recipe
 from components.settings import Settings, load_settings
 
 log = logging.getLogger("banyan.relay")
@@ -197,7 +197,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        policy = load_recipe(options.policy) if options.policy else TriggerPolicy()
+        policy = load_recipe(options.policy) if options.policy else parse_recipe({"kind": "trigger"})
         run(load_settings(), policy, stop=stop)
     except BanyanError as err:
         print(f"error: {err}", file=sys.stderr)

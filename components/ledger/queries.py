@@ -97,6 +97,12 @@ class LedgerQueries:
         query = _feedback_query().where(feedback.c.table_name == table, feedback.c.sequence <= cut)
         return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
 
+    def admitted_to(self, table: str, data_version: str) -> list[Feedback]:
+        """The feedback rows that a data version holds, in order of arrival."""
+        inside = select(fates.c.feedback_id).where(fates.c.fate == "admitted", fates.c.data_version == data_version)
+        query = _feedback_query().where(feedback.c.table_name == table, feedback.c.feedback_id.in_(inside))
+        return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
+
     def num_feedback(self, table: str | None = None) -> dict[str, int]:
         """Kind (approve, reject, correct) → rows."""
         query = select(feedback.c.kind, func.count()).group_by(feedback.c.kind)

@@ -25,6 +25,7 @@ from components.ledger.queries import LedgerQueries
 from components.ledger.schema import (
     Cost,
     Fate,
+    FateName,
     FeedbackKind,
     OutboxRow,
     answers,
@@ -41,7 +42,8 @@ from components.ledger.schema import (
 from components.refs import ModelRef
 from components.settings import Settings
 
-Mask = Callable[[str], str]
+Mask = Callable[[Sequence[str]], list[str]]
+"""Takes personal data out of the texts of one row: the same value becomes the same placeholder in all of them."""
 KINDS: tuple[FeedbackKind, ...] = ("approve", "reject", "correct")
 GENESIS = "0" * 64
 """What the journal's first link has for its previous one."""
@@ -74,17 +76,17 @@ class Ledger(LedgerQueries):
     Every method raises LedgerError when the database does not take or give something.
     """
 
-    def __init__(self, settings: Settings, *, mask: Mask | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, settings: Settings, *, mask: Mask | None = None, clock: Callable[[], float] = time.time) -> None:
         """Open the ledger (`settings.ledger_url`, or SQLite in the workspace), making what is missing.
 
         Args:
-            mask: what takes personal data out of a text; default: `data.privacy.mask`.
-            now: seconds since the epoch, UTC.
+            mask: what takes personal data out of a row; default: `data.privacy.mask_row`.
+            clock: seconds since the epoch, UTC.
         """
         super().__init__(Database(settings.ledger_url or f"sqlite:///{settings.workspace.ledger}"))
         self._key = load_key(settings.workspace.secrets / "pseudonyms.key")
         self._retention_seconds = settings.prompt_retention_days * 86_400.0
-        self._now = now
+        self._now = clock
         self._mask = mask or _default_mask()
 
     def close(self) -> None:
@@ -95,6 +97,10 @@ class Ledger(LedgerQueries):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def now(self) -> float:
+        """The ledger's clock."""
+        return self._now()
 
     def exclusively(self, name: str) -> AbstractContextManager[None]:
         """Hold a lock that machines sharing this ledger see (see `Database.exclusively`)."""
@@ -127,6 +133,7 @@ class Ledger(LedgerQueries):
         days). `subject` is kept as its pseudonym.
         """
         at = self._now()
+        masked_text, masked_output = self._mask([text, output])
         row = {
             "request_id": request_id,
             "at": at,
@@ -136,8 +143,8 @@ class Ledger(LedgerQueries):
             "weights_sha256": model.weights_sha256,
             "template_sha256": template_sha256,
             "generation": dict(generation),
-            "text": self._mask(text),
-            "output": self._mask(output),
+            "text": masked_text,
+            "output": masked_output,
             "confidence": confidence,
             "alternatives": [[label, p] for label, p in alternatives],
             "subject": None if subject is None else self.pseudonym(subject),
@@ -187,6 +194,10 @@ class Ledger(LedgerQueries):
             about = connection.execute(select(answers.c.table_name).where(answers.c.request_id == request_id)).first()
             if about is None:
                 raise UsageError(f"there is no answer with request id {request_id!r}", "use the id in the receipt")
+            # Beside what the answer was about, so that a correction's [EMAIL_1] is the prompt's.
+            said = select(raw_prompts.c.text, raw_prompts.c.output).where(raw_prompts.c.request_id == request_id)
+            raw = connection.execute(said).first()
+            masked = self._mask([*(raw or ()), correction or "", comment or ""])
             at = self._now()
             row = {
                 "sequence": sequence,
@@ -195,8 +206,8 @@ class Ledger(LedgerQueries):
                 "at": at,
                 "table_name": about.table_name,
                 "kind": kind,
-                "correction": None if correction is None else self._mask(correction),
-                "comment": None if comment is None else self._mask(comment),
+                "correction": None if correction is None else masked[-2],
+                "comment": None if comment is None else masked[-1],
                 "subject": None if subject is None else self.pseudonym(subject),
                 "channel": channel,
                 "content_sha256": content_sha256,
@@ -232,7 +243,7 @@ class Ledger(LedgerQueries):
         with self._database.write() as connection:
             return _insert_new(connection, fates, [_fate_row(row) for row in rows])
 
-    def fate(self, feedback_id: str, fate: Any, **details: Any) -> Fate:
+    def fate(self, feedback_id: str, fate: FateName, **details: Any) -> Fate:
         """A `Fate` of now, to be appended."""
         return Fate(feedback_id, self._now(), fate, **details)
 
@@ -383,9 +394,9 @@ class Ledger(LedgerQueries):
 
 
 def _default_mask() -> Mask:
-    from components.data.privacy import mask
+    from components.data.privacy import mask_row
 
-    return mask
+    return mask_row
 
 
 def link_hash(previous: str, entry: str) -> str:

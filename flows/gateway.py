@@ -5,6 +5,8 @@ from typing import Any
 from components.errors import BanyanError, GatewayUnavailable, NoChampion, ServingError, UsageError
 from components.settings import Settings
 
+LAST = "last-request"
+
 _BY_CODE: dict[str, type[BanyanError]] = {
     "no_champion": NoChampion,
     "unavailable": GatewayUnavailable,
@@ -43,6 +45,42 @@ def models(settings: Settings) -> list[dict[str, Any]]:
     """Who answers for each table."""
     found: list[dict[str, Any]] = _call("GET", "/v1/models", None, settings)["models"]
     return found
+
+
+def history_lines(found: dict[str, Any]) -> list[str]:
+    """A feedback row's way, one line a step."""
+    from datetime import datetime
+
+    lines = []
+    for step in found["history"]:
+        at = datetime.fromtimestamp(step["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        details = [step.get("reason") or ""]
+        if step.get("data_version"):
+            details.append(f"data {step['data_version'][:12]}")
+        if step.get("model_name"):
+            details.append(f"{step['model_name']} v{step['model_version']}")
+        if effect := step.get("effect"):
+            details.append(f"score {effect['score_before']:.2f} before, {effect['score_after']:.2f} after")
+        lines.append(f"{at}  {step['fate']:<9} {', '.join(filter(None, details))}".rstrip())
+    return lines
+
+
+def remember(request_id: str, *, settings: Settings) -> None:
+    """Keep the id of the last answer, for `banyan rate last`."""
+    settings.workspace.root.mkdir(parents=True, exist_ok=True)
+    (settings.workspace.root / LAST).write_text(request_id, "utf-8")
+
+
+def last_request(settings: Settings) -> str:
+    """The id of the last answer to `banyan ask` in this workspace.
+
+    Raises:
+        UsageError: nothing was asked yet.
+    """
+    try:
+        return (settings.workspace.root / LAST).read_text("utf-8").strip()
+    except FileNotFoundError as err:
+        raise UsageError("nothing was asked in this workspace yet", "first: banyan ask TABLE TEXT") from err
 
 
 def _call(method: str, path: str, body: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:

@@ -69,6 +69,10 @@ class Prefect:
         self._url = addresses(settings).prefect
         self._http = httpx.Client(base_url=f"{self._url}/api", timeout=30)
 
+    def page(self, run_id: str) -> str:
+        """Where a person sees the run."""
+        return f"{self._url}/runs/flow-run/{run_id}"
+
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """The id of a new run of `flow/deployment`.
 
@@ -140,14 +144,13 @@ class Prefect:
         return answer.json()
 
 
-def failure(run: Run, url: str = "") -> BanyanError:
+def failure(run: Run, page: str) -> BanyanError:
     """The error that ended a run, of the class that the flow raised: its exit code is the command's.
 
     Prefect keeps the exception as text only: `Flow run encountered an exception: InputFileError: …`.
     """
     match = re.search(r"\b([A-Z]\w+): (.*)", run.message, flags=re.DOTALL)
     cls = getattr(errors, match[1], None) if match else None
-    where = f"its log: {url}/runs/flow-run/{run.id}" if url else "see its log in Prefect"
     if match and isinstance(cls, type) and issubclass(cls, BanyanError):
         return cls(match[2].strip())
-    return StackError(f"run {run.name} ended {run.state.lower()}: {run.message or 'no reason given'}", where)
+    return StackError(f"run {run.name} ended {run.state.lower()}: {run.message or 'no reason given'}", f"see {page}")

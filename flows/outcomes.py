@@ -1,0 +1,104 @@
+"""What a command's run has made, read from the stores: never from the run's own word."""
+
+import getpass
+from typing import TYPE_CHECKING, Any
+
+from components.errors import VersionNotFound
+from components.refs import ModelRef
+from components.settings import Settings
+
+if TYPE_CHECKING:
+    from components.ledger.schema import VerdictRow
+    from components.registry import VersionInfo
+
+Outcome = tuple[dict[str, Any], list[str]]
+"""For a machine, and as lines for a person."""
+
+
+def data_outcome(settings: Settings, *, table: str) -> Outcome:
+    """The newest data version, and what is in `table`."""
+    from components.data import versioning
+
+    newest = versioning.versions(settings)[0]
+    rows = newest.rows.get(table, {})
+    facts = {"data_version": newest.ref.version, "table": table, "rows": rows, "rejects": newest.rejects}
+    refused = sum(newest.rejects.values())
+    lines = [
+        f"Data version {newest.ref.version}: table {table} with " + ", ".join(f"{n} {s} rows" for s, n in rows.items()),
+        f"Rows refused, and kept with their reason: {refused}",
+        f"It lies in {versioning.path_of(newest.ref, settings)}",
+    ]
+    return facts, lines
+
+
+def model_outcome(settings: Settings, *, table: str, version: int | None = None) -> Outcome:
+    """One version of the table's model, by default the newest: its figures, and what the gate said of it.
+
+    Raises:
+        VersionNotFound: the table has no such version.
+        ServiceDown: the stack does not run.
+    """
+    from components.ledger.store import Ledger
+    from components.registry import Registry, model_name
+    from components.supervisor import addresses
+
+    name = model_name(table)
+    found = Registry(addresses(settings).mlflow).versions(name)
+    info = next((info for info in found if version in (None, info.ref.version)), None)
+    if info is None:
+        there = ", ".join(f"v{info.ref.version}" for info in found) or "none"
+        raise VersionNotFound(f"{name} has no version {version or ''}".rstrip(), f"versions: {there}")
+    with Ledger(settings) as ledger:
+        said = [row for row in ledger.verdicts(name) if row.model_version == info.ref.version]
+    return _facts(info, said), _lines(info, said, url=addresses(settings).mlflow)
+
+
+def _facts(info: "VersionInfo", said: "list[VerdictRow]") -> dict[str, Any]:
+    return {
+        "model": info.ref.name,
+        "version": info.ref.version,
+        "weights_sha256": info.ref.weights_sha256,
+        "data_version": info.data_version,
+        "aliases": list(info.aliases),
+        "metrics": dict(info.metrics),
+        "verdicts": [
+            {
+                "against": row.against,
+                "against_version": row.against_version,
+                "verdict": row.verdict,
+                "difference": row.difference,
+                "interval": [row.low, row.high],
+                "num_more_needed": row.num_more_needed,
+            }
+            for row in said
+        ],
+    }
+
+
+def _lines(info: "VersionInfo", said: "list[VerdictRow]", *, url: str) -> list[str]:
+    figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(info.metrics.items()) if abs(value) < 1e4)
+    lines = [f"{info.ref}, weights {info.ref.weights_sha256[:12]}, data {info.data_version[:12]}", f"  {figures}"]
+    for row in said[-2:]:
+        more = f"; about {row.num_more_needed} more examples would decide" if row.num_more_needed else ""
+        other = "the baseline" if row.against == "baseline" else f"champion v{row.against_version}"
+        lines.append(
+            f"  gate against {other}: {row.verdict} "
+            f"({row.metric} {row.difference:+.3f}, interval {row.low:+.3f} to {row.high:+.3f}{more})"
+        )
+    if info.aliases:
+        lines.append(f"  it is the {' and '.join(info.aliases)}")
+    lines.append(f"  {url}/#/models/{info.ref.name}/versions/{info.ref.version}")
+    return lines
+
+
+def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) -> ModelRef:
+    """The version that serves now. Raises UsageError: there is none to go back to, or `to` never was champion."""
+    from components.ledger.journal import Journal
+    from components.ledger.store import Ledger
+    from components.registry import Registry, model_name
+    from components.supervisor import addresses
+
+    registry = Registry(addresses(settings).mlflow)
+    with Ledger(settings) as ledger:
+        journal = Journal(ledger, settings.workspace)
+        return journal.rollback(registry, model_name(table), actor=f"cli:{getpass.getuser()}", reason=reason, to=to)

@@ -1,5 +1,6 @@
 """A recipe becomes tables in a staging folder; nothing is a data version yet."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -61,7 +62,7 @@ def build(recipe: Ingest, *, settings: Settings, base: Path | None = None, progr
     """
     staging = settings.workspace.data / "staging"
     staging.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{recipe.name}-"))
+    folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{recipe.name}-{os.getpid()}-"))
     try:
         report = _build(recipe, settings, base, progress, folder)
     except BaseException:

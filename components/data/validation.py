@@ -77,8 +77,8 @@ def validate(
     checkpoint = _Checkpoint(workspace.data / "docs" / staging_dir.parent.name)
     for table in names:
         info = table_info(staging_dir, table)
-        # Every batch of the schema is run; the rows are looked at only if it holds.
-        if all([checkpoint.run(batch) for batch in expectations.schema_batches(staging_dir, table, info)]):
+        outcomes = [checkpoint.run(batch) for batch in expectations.schema_batches(staging_dir, table, info)]
+        if all(outcomes):  # the rows are looked at only if the schema holds
             frame = expectations.all_rows(staging_dir, table, info)
             checkpoint.run(expectations.rows_batch(frame, table, info))
             if info.task == "classification":

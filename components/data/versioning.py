@@ -1,0 +1,345 @@
+"""Data versions: immutable, kept by DVC, checked out read-only, found by one atomically moved HEAD.
+
+<workspace>/data/
+    repo/                     the DVC repository (dvc_store.py)
+    staging/<name>/data/      being built: no version yet
+    versions/<md5>/           read-only checkouts; a new version never moves under a running training
+    manifests/<md5>.json      what a version is and where it came from; <md5>.rejects.parquet beside it
+    failed/<name>/            builds that did not pass, with their reports
+    docs/<name>/              Data Docs
+    HEAD                      the current version's md5
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.data.build import BuildReport, Progress, build, silent
+from components.data.dvc_store import DvcStore
+from components.data.tables import (
+    TARGET_COLUMN,
+    columns,
+    num_rows,
+    read_split,
+    table_info,
+    table_names,
+    table_sha256,
+    write_split,
+)
+from components.data.validation import ValidationReport, validate
+from components.errors import BanyanError, CheckBroken, DataStoreError, ValidationFailed
+from components.recipes import Ingest
+from components.refs import DataRef
+from components.settings import Settings
+
+NUM_FAILED_KEPT = 10
+
+
+class SplitSummary(BaseModel):
+    """Rows of one split, and how they are made up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    sources: dict[str, int]
+    labels: dict[str, int]
+    """Empty where the answers are free text."""
+
+
+class Manifest(BaseModel):
+    """What a data version is and where it came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ref: DataRef
+    name: str
+    created_at: datetime
+    parent: str | None = None
+    """The version that was HEAD before."""
+    pointer: str
+    """The text of its `.dvc` file."""
+    recipe: dict[str, Any] = {}
+    rows: dict[str, dict[str, SplitSummary]] = {}
+    """Table → split."""
+    rejects: dict[str, dict[str, int]] = {}
+    """Table → reason → rows."""
+    rejects_file: str = ""
+    changed: dict[str, dict[str, int]] = {}
+    """Table → what was done (masked, shortened, filled in) → rows."""
+    num_checks: int = 0
+    docs: str = ""
+    """The Data Docs' index page."""
+    seconds: dict[str, float] = {}
+    """Stage → seconds."""
+
+
+# ---------------------------------------------------------------- reading
+
+
+def head(settings: Settings) -> DataRef | None:
+    """The current version; None before the first ingest.
+
+    Raises:
+        DataStoreError: HEAD names a version whose manifest is gone.
+    """
+    path = settings.workspace.data / "HEAD"
+    if not path.is_file():
+        return None
+    return manifest(path.read_text("utf-8").strip(), settings=settings).ref
+
+
+def manifest(version: str, *, settings: Settings) -> Manifest:
+    """What a version is.
+
+    Raises:
+        DataStoreError: there is no such version, or its manifest is damaged.
+    """
+    path = settings.workspace.data / "manifests" / f"{version}.json"
+    try:
+        return Manifest.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError as err:
+        raise DataStoreError(f"this workspace has no data version {version}", "list them with banyan status") from err
+    except ValidationError as err:
+        raise DataStoreError(f"{path} is damaged: {err.errors()[0]['msg']}", "ingest the recipe again") from err
+
+
+def versions(settings: Settings) -> list[Manifest]:
+    """Every version, newest first."""
+    paths = (settings.workspace.data / "manifests").glob("*.json")
+    found = [manifest(path.stem, settings=settings) for path in paths]
+    return sorted(found, key=lambda one: (one.created_at, one.ref.version), reverse=True)
+
+
+def pointer(ref: DataRef, settings: Settings) -> str:
+    """The text of the version's `.dvc` pointer, for a team that keeps it in Git."""
+    return manifest(ref.version, settings=settings).pointer
+
+
+def path_of(ref: DataRef, settings: Settings) -> Path:
+    """The version's read-only folder; comes back from the cache or the remote when it is missing.
+
+    Raises:
+        DataStoreError: the version is unknown, or the remote does not have it whole.
+    """
+    folder = _checkout_dir(ref.version, settings)
+    if not folder.is_dir():
+        text = pointer(ref, settings)
+        with _locked(settings):
+            if not folder.is_dir():
+                pulled = DvcStore(settings).pull(text)
+                found = {table: table_sha256(pulled, table) for table in table_names(pulled)}
+                if found != ref.tables:
+                    raise DataStoreError(f"data version {ref.version} came back otherwise than it was committed")
+                _check_out(pulled, folder)
+    return folder
+
+
+def _checkout_dir(version: str, settings: Settings) -> Path:
+    return settings.workspace.data / "versions" / version
+
+
+# ---------------------------------------------------------------- writing
+
+
+def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None = None) -> DataRef:
+    """Make the tables in `staging_dir` a data version: added, pushed, verified, checked out, and at last HEAD.
+
+    `note` holds what the manifest is to say besides (its fields: name, recipe, rejects, …). The same tables
+    give the same version; its first manifest stays. Killed at any point, the last good version stands and
+    the same commit can be done again.
+
+    Raises:
+        DataStoreError: DVC, its cache or its remote; or another process holds the lock too long.
+    """
+    data = settings.workspace.data
+    with _locked(settings):
+        _sweep(data)
+        store = DvcStore(settings)
+        text = store.add(staging_dir)
+        version = re.search(r"md5: ([0-9a-f]{32})\.dir", text)
+        if version is None:
+            raise DataStoreError(f"DVC wrote a pointer that is not understood: {text!r}")
+        ref = DataRef(
+            version=version[1], tables={table: table_sha256(staging_dir, table) for table in table_names(staging_dir)}
+        )
+        store.push(ref.version)
+        if not _checkout_dir(ref.version, settings).is_dir():
+            _check_out(staging_dir, _checkout_dir(ref.version, settings))
+        target = data / "manifests" / f"{ref.version}.json"
+        if not target.is_file():
+            before = data / "HEAD"
+            made = Manifest(
+                ref=ref,
+                created_at=datetime.now(UTC),
+                parent=before.read_text("utf-8").strip() if before.is_file() else None,
+                pointer=text,
+                rows={table: _summary(staging_dir, table) for table in ref.tables},
+                **({"name": "data"} | (note or {})),
+            )
+            if made.rejects_file:
+                kept_file = target.with_name(f"{ref.version}.rejects.parquet")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(made.rejects_file, kept_file)
+                made = made.model_copy(update={"rejects_file": str(kept_file)})
+            _write_whole(target, made.model_dump_json(indent=1))
+        _write_whole(data / "HEAD", ref.version + "\n")
+    return ref
+
+
+def ingest(recipe: Ingest, *, settings: Settings, progress: Progress = silent) -> DataRef:
+    """Build, validate, commit. Tables of the current version that the recipe does not make are carried over.
+
+    Raises:
+        ValidationFailed, CheckBroken: the build is kept in `failed/` (named in the error); HEAD has not moved.
+        AssetError, InputFileError, MappingError, DataError: as `build`; nothing is left behind.
+    """
+    before = head(settings)
+    base = path_of(before, settings) if before else None
+    report = build(recipe, settings=settings, base=base, progress=progress)
+    validation = _gate(report.staging_dir, settings, rejects=report.rejects_path, limits=recipe.limits)
+    progress(f"validate: {validation.seconds:.1f} s, {len(validation.checks)} checks passed")
+    started = datetime.now(UTC)
+    ref = commit(report.staging_dir, settings=settings, note=_note(recipe, report, validation))
+    progress(f"version {ref.version[:8]}: {(datetime.now(UTC) - started).total_seconds():.1f} s")
+    shutil.rmtree(report.staging_dir.parent, ignore_errors=True)
+    return ref
+
+
+def admit(rows: pd.DataFrame, *, table: str, settings: Settings) -> DataRef:
+    """The current version with split `feedback` of `table` replaced by exactly these rows; no rows, no such split.
+
+    `rows` has the table's columns, all text. They are validated as they are: nothing is repaired here.
+
+    Raises:
+        ValidationFailed: wrong columns, nulls, duplicates, unknown labels, test rows; HEAD has not moved.
+        DataStoreError, MappingError: there is no version, or it has no such table.
+    """
+    before = head(settings)
+    if before is None:
+        raise DataStoreError("there is no data version to add feedback to", "ingest first")
+    base = path_of(before, settings)
+    info = table_info(base, table)
+    staging = settings.workspace.data / "staging"
+    staging.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"feedback-{os.getpid()}-"))
+    shutil.copytree(base, folder / "data", copy_function=shutil.copyfile)
+    feedback = folder / "data" / table / "feedback.parquet"
+    feedback.unlink(missing_ok=True)
+    if list(rows.columns) != list(columns(info.task)) or rows.isna().to_numpy().any():
+        rows.to_parquet(feedback, index=False)  # the gate says what is wrong with it
+    elif len(rows):
+        write_split(folder / "data", table, "feedback", rows, task=info.task)
+    validation = _gate(folder / "data", settings, tables=[table], previous=base)
+    note = {
+        "name": f"feedback for {table}",
+        "num_checks": len(validation.checks),
+        "docs": validation.docs,
+        "seconds": {"validate": validation.seconds},
+        "recipe": {"kind": "admit", "table": table, "num_rows": len(rows)},
+    }
+    ref = commit(folder / "data", settings=settings, note=note)
+    shutil.rmtree(folder, ignore_errors=True)
+    return ref
+
+
+def _gate(staging_dir: Path, settings: Settings, **how: Any) -> ValidationReport:
+    """Validate; a build that does not pass is moved to `failed/` and named in the error."""
+    folder = staging_dir.parent
+    try:
+        return validate(staging_dir, workspace=settings.workspace, **how)
+    except (ValidationFailed, CheckBroken) as err:
+        failed = settings.workspace.data / "failed"
+        failed.mkdir(parents=True, exist_ok=True)
+        folder.rename(failed / folder.name)
+        for old in sorted(failed.iterdir(), key=lambda path: path.stat().st_mtime)[:-NUM_FAILED_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+        raise type(err)(f"{err.message}; the build is kept in {failed / folder.name}", err.remedy) from err
+    except BanyanError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> dict[str, Any]:
+    return {
+        "name": recipe.name,
+        "recipe": recipe.model_dump(mode="json"),
+        "rejects": report.rejects,
+        "rejects_file": str(report.rejects_path),
+        "changed": report.changed,
+        "num_checks": len(validation.checks),
+        "docs": validation.docs,
+        "seconds": report.seconds | {"validate": validation.seconds},
+    }
+
+
+def _summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
+    info = table_info(version_dir, table)
+    answer = TARGET_COLUMN[info.task]
+    found = {}
+    for split, total in num_rows(version_dir, table).items():
+        frame = read_split(version_dir, table, split)
+        sources = Counter(frame["source"])
+        labels = Counter(frame[answer]) if info.labels else {}
+        found[split] = SplitSummary(
+            total=total, sources=dict(sorted(sources.items())), labels=dict(sorted(labels.items()))
+        )
+    return found
+
+
+def _check_out(content: Path, folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+    shutil.copytree(content, partial, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    partial.chmod(0o755)
+    for path in partial.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o444)  # folders stay writable: a person can delete a workspace
+    partial.rename(folder)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Beside, flushed, renamed: a reader sees the old or the new, and a crash leaves one of them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    with partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _sweep(data: Path) -> None:
+    """Remove what killed processes left: half checkouts, and staging folders whose process is gone."""
+    import psutil
+
+    for partial in (data / "versions").glob(".*"):
+        shutil.rmtree(partial, ignore_errors=True)
+    for folder in (data / "staging").glob("*-*-*"):
+        pid = folder.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """One lock around everything that DVC does."""
+    from filelock import FileLock, Timeout
+
+    path = settings.workspace.locks / "data.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=300):
+            yield
+    except Timeout as err:
+        raise DataStoreError(
+            f"another process has held {path} for five minutes", "wait for the running ingest, or end it"
+        ) from err

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from components import assets
 from components.data.cleaning import (
-    NO_TEXT,
+    NO_BODY,
+    NO_SUMMARY,
+    TOO_LONG,
     Row,
     clean_code,
     clean_prose,
@@ -204,7 +206,10 @@ def _description(docstring: str, masker: re.Pattern[str]) -> str:
 
 
 def _first_line(docstring: str) -> str:
-    return clean_prose(strip_markup(docstring.strip().split("\n", 1)[0]))
+    """The docstring's first line; '' where the sentence goes on in the second."""
+    first, _, rest = docstring.strip().partition("\n")
+    goes_on = rest.split("\n", 1)[0].strip() and not first.rstrip().endswith((".", "!", "?", ":"))
+    return "" if goes_on else clean_prose(strip_markup(first))
 
 
 def _without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list[str]) -> str:
@@ -212,6 +217,8 @@ def _without_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef, lines: list
     body = node.body[1:]
     if not body:
         return ""  # nothing but a docstring
+    if len(body) == 1 and isinstance(body[0], ast.Pass | ast.Raise | ast.Expr):
+        return ""  # a placeholder: `pass`, `...`, `raise NotImplementedError`
     first = node.lineno - 1
     docstring = node.body[0]
     if docstring.lineno == node.lineno or body[0].lineno <= (docstring.end_lineno or 0):
@@ -224,11 +231,11 @@ _GENERIC = re.compile(r"^(see |todo|deprecated|docstring|test|@|:|>>>|\W*$)", re
 
 
 def _function_reason(row: Row, max_chars: int) -> str:
-    if not row.text or row.text.count("\n") < 1:
-        return NO_TEXT if not row.text else "no body"
+    if "\n" not in row.text:
+        return NO_BODY
     if len(row.text) > max_chars:
-        return "too long"
+        return TOO_LONG
     words = len(row.answer.split())
     if words < MIN_TARGET_WORDS or len(row.answer) > MAX_TARGET_CHARS or _GENERIC.match(row.answer):
-        return "no first line to learn from"
+        return NO_SUMMARY
     return ""

@@ -3,7 +3,7 @@
 import getpass
 from typing import TYPE_CHECKING, Any
 
-from components.errors import VersionNotFound
+from components.errors import DataStoreError, VersionNotFound
 from components.refs import ModelRef
 from components.settings import Settings
 
@@ -16,17 +16,26 @@ Outcome = tuple[dict[str, Any], list[str]]
 
 
 def data_outcome(settings: Settings, *, table: str) -> Outcome:
-    """The newest data version, and what is in `table`."""
+    """The current data version, and what is in `table`.
+
+    Raises:
+        DataStoreError: there is none.
+    """
     from components.data import versioning
 
-    newest = versioning.versions(settings)[0]
-    rows = newest.rows.get(table, {})
-    facts = {"data_version": newest.ref.version, "table": table, "rows": rows, "rejects": newest.rejects}
-    refused = sum(newest.rejects.values())
+    ref = versioning.head(settings)
+    if ref is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    about = versioning.manifest(ref.version, settings=settings)
+    rows = {split: summary.total for split, summary in about.rows.get(table, {}).items()}
+    rejects = about.rejects.get(table, {})
+    facts = {"data_version": ref.version, "table": table, "rows": rows, "rejects": rejects, "docs": about.docs}
+    refused = ", ".join(f"{count} {reason}" for reason, count in sorted(rejects.items())) or "none"
     lines = [
-        f"Data version {newest.ref.version}: table {table} with " + ", ".join(f"{n} {s} rows" for s, n in rows.items()),
-        f"Rows refused, and kept with their reason: {refused}",
-        f"It lies in {versioning.path_of(newest.ref, settings)}",
+        f"Data version {ref.version}: table {table} with " + ", ".join(f"{n} {s}" for s, n in rows.items()) + " rows",
+        f"  rows refused, and kept with their reason: {refused}",
+        f"  it lies in {versioning.path_of(ref, settings)}",
+        f"  its validation report: {about.docs}",
     ]
     return facts, lines
 

@@ -19,7 +19,11 @@ def own_data(file: Path, *, task: str, table: str | None, columns: str, licence:
 
     Raises:
         UsageError: `columns` does not read as such pairs, or no table can be named after the file.
+        InputFileError: the file is missing, empty, unreadable or truncated.
+        MappingError: there is no such task, or the file lacks a column.
     """
+    from components.data.files import read_file
+
     pairs = [pair.partition("=") for pair in columns.split(",") if pair.strip()]
     if any(not ours.strip() or not theirs.strip() for ours, _, theirs in pairs):
         raise UsageError(f"--columns {columns!r} does not read as pairs", "for example: --columns text=body,label=kind")
@@ -33,7 +37,9 @@ def own_data(file: Path, *, task: str, table: str | None, columns: str, licence:
         columns={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
         licence=licence,
     )
-    return Ingest(name=name, sources=(source,))
+    recipe = Ingest(name=name, sources=(source,))
+    read_file(source, max_chars=recipe.max_text_chars)  # here, so that a mistake is told before anything is started
+    return recipe
 
 
 def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretrain | Finetune:

@@ -34,7 +34,9 @@ def test_what_a_recipe_names_exists(path: Path) -> None:
 
     recipe = load_recipe(path)
     if isinstance(recipe, Ingest):
-        named = [a for s in recipe.sources for a in getattr(s, "assets", ()) or ([s.asset] if s.kind == "books" else [])]
+        named = [
+            a for s in recipe.sources for a in getattr(s, "assets", ()) or ([s.asset] if s.kind == "books" else [])
+        ]
         assert not set(named) - set(load_assets())
     if isinstance(recipe, Finetune):
         assert recipe.base in load_assets()

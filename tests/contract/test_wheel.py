@@ -57,7 +57,18 @@ def test_an_installed_wheel_works_outside_the_repository(wheel: Path, tmp_path: 
     venv.create(env_dir, with_pip=False)
     python = env_dir / "bin/python"
     (site,) = (env_dir / "lib").glob("python*/site-packages")
-    install = [sys.executable, "-m", "pip", "-qq", "install", "--no-deps", "--no-index", "--target", str(site), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "-qq",
+        "install",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, capture_output=True)
     lent = next(path for path in sys.path if path.endswith("site-packages"))
     (site / "lent.pth").write_text(lent + "\n")  # a path file inside `lent` (the editable install's) is not read
@@ -71,5 +82,7 @@ def test_an_installed_wheel_works_outside_the_repository(wheel: Path, tmp_path: 
     run = subprocess.run([python, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == f"True {site}"
-    version = subprocess.run([python, "-m", "flows.cli", "--version"], cwd=tmp_path, env=env, capture_output=True, text=True)
+    version = subprocess.run(
+        [python, "-m", "flows.cli", "--version"], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
     assert version.stdout.strip() == "banyan 0.1.0", version.stderr

@@ -1,0 +1,72 @@
+"""What outlives one drawing of a page: the door to the stores, what they said last, the chosen language."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import streamlit as st
+
+from components.settings import load_settings
+from dashboard.stores import Reading, StoreError, StoreName, Stores
+from dashboard.text import LANGUAGES, Language, Words
+
+T = TypeVar("T")
+FRESH_SECONDS = 2.0
+"""A store is not asked again sooner, however many people look."""
+REFRESH_SECONDS = 4.0
+"""How often a live page draws itself again."""
+
+
+class Memory:
+    """The last good answer to each question, for the whole process: what a page shows while a store is down."""
+
+    def __init__(self) -> None:
+        self._answers: dict[str, Reading[object]] = {}
+        self._tried: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def read(self, question: str, store: StoreName, ask: Callable[[], T], *, fresh_seconds: float) -> Reading[T]:
+        """`ask()`, unless it has just been asked; with the last good answer where it raises StoreError."""
+        now = time.time()
+        with self._lock:
+            last: Reading[T] | None = self._answers.get(question)  # type: ignore[assignment]
+            if last and now - self._tried.get(question, 0.0) < fresh_seconds:
+                return last
+            self._tried[question] = now
+        try:
+            reading = Reading(store, ask(), time.time())
+        except StoreError as err:
+            reading = Reading(store, last.value if last else None, last.at if last and last.value else now, err)
+        with self._lock:
+            self._answers[question] = reading  # type: ignore[assignment]
+        return reading
+
+    def forget(self) -> None:
+        """Ask everybody again: something has just been changed from here."""
+        with self._lock:
+            self._tried.clear()
+
+
+@st.cache_resource(show_spinner=False)
+def stores() -> Stores:
+    return Stores(load_settings())
+
+
+@st.cache_resource(show_spinner=False)
+def memory() -> Memory:
+    return Memory()
+
+
+def read(question: str, store: StoreName, ask: Callable[[], T]) -> Reading[T]:
+    """What a store says, or said last; see `Memory.read`."""
+    return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS)
+
+
+def words() -> Words:
+    """The session's language: from the address (`?lang=zh`) at first, then from the switch."""
+    if "language" not in st.session_state:
+        wanted = st.query_params.get("lang", "en")
+        st.session_state["language"] = wanted if wanted in LANGUAGES else "en"
+    language: Language = st.session_state["language"]
+    return Words(language)

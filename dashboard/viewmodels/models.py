@@ -1,0 +1,216 @@
+"""The models page: one application's champion, how good it is, why it was chosen, and where it comes from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from components.ecosystem import State
+from components.ledger.schema import JournalEntry, VerdictRow
+from dashboard.stores import LedgerState, ModelVersion
+from dashboard.text import Words
+from dashboard.viewmodels.shapes import (
+    LOWER_IS_BETTER,
+    Bar,
+    Fact,
+    Line,
+    champion_of,
+    difference,
+    last_verdict,
+    metric_of,
+    score,
+    short,
+)
+
+VERDICT_STATE: Mapping[str, State] = {"promote": "ready", "reject": "failed", "inconclusive": "waiting"}
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A difference with its interval, as shares of the drawn width."""
+
+    zero: float
+    low: float
+    high: float
+    point: float
+    low_text: str
+    high_text: str
+    state: State
+
+
+@dataclass(frozen=True)
+class VerdictView:
+    title: str
+    against: str
+    detail: str
+    more: str
+    state: State
+    interval: Interval
+
+
+@dataclass(frozen=True)
+class VersionRow:
+    version: int
+    role: str
+    score: str
+    data: str
+    trained: str
+    is_champion: bool
+    url: str
+
+
+@dataclass(frozen=True)
+class ModelsView:
+    champion: ModelVersion | None
+    title: str
+    metric: str
+    is_lower_better: bool
+    bars: tuple[Bar, ...]
+    verdict: VerdictView | None
+    versions: tuple[VersionRow, ...]
+    lineage: tuple[Fact, ...]
+    moves: tuple[Line, ...]
+
+
+def names(models: Sequence[ModelVersion]) -> list[str]:
+    """Registered models: those with a champion first."""
+    found = {model.name: False for model in models}
+    for model in models:
+        found[model.name] |= model.is_champion
+    return sorted(found, key=lambda name: (not found[name], name))
+
+
+def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name: str, words: Words) -> ModelsView:
+    """The page for one registered model; `models` holds at least one version of it."""
+    mine = [model for model in models if model.name == name]
+    champion = champion_of(mine, name)
+    shown = champion or mine[0]
+    metric = metric_of(shown)
+    verdicts = ledger.verdicts if ledger else ()
+    last = last_verdict(verdicts, name)
+    title = words("models.champion") + f" v{champion.version}" if champion else words("models.no_champion")
+    return ModelsView(
+        champion=champion,
+        title=title,
+        metric=words.named("metric", metric),
+        is_lower_better=metric in LOWER_IS_BETTER,
+        bars=tuple(bars(mine, verdicts, metric, words)),
+        verdict=verdict_view(last, words) if last else None,
+        versions=tuple(_version_row(model, metric, words) for model in mine),
+        lineage=tuple(_lineage(shown, words)),
+        moves=tuple(_move(entry, words) for entry in _moves(ledger.journal if ledger else (), name)),
+    )
+
+
+def bars(mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: str, words: Words) -> list[Bar]:
+    """Champion, the champion before it, the newest control, the plain baseline: as far as there are any."""
+    if not metric or not mine:
+        return []
+    champion = champion_of(mine, mine[0].name)
+    values: list[tuple[str, float, str, str]] = []
+    shown = champion or mine[0]
+    key = "models.bar.champion" if champion else "models.bar.version"
+    values.append((words(key, version=shown.version), shown.metrics[metric], "strong", ""))
+    previous = last_verdict(verdicts, shown.name, shown.version, against="champion")
+    before = next((m for m in mine if previous and m.version == previous.against_version and metric in m.metrics), None)
+    if before:
+        values.append((words("models.bar.before", version=before.version), before.metrics[metric], "blue", ""))
+    control = next((m for m in mine if m.role == "control" and metric in m.metrics), None)
+    if control:
+        label = words("models.bar.control", version=control.version)
+        values.append((label, control.metrics[metric], "warn", words("models.bar.control.note")))
+    baseline = baseline_of(shown, verdicts, metric)
+    if baseline is not None:
+        values.append((words("models.bar.baseline"), baseline, "plain", ""))
+    top = 1.0 if metric not in LOWER_IS_BETTER else max(value for _, value, _, _ in values) or 1.0
+    chance = shown.metrics.get("chance") if metric == "accuracy" else None
+    return [
+        Bar(label, min(1.0, value / top), score(words, metric, value), tone, note, chance)  # type: ignore[arg-type]
+        for label, value, tone, note in values
+    ]
+
+
+def baseline_of(model: ModelVersion, verdicts: Sequence[VerdictRow], metric: str) -> float | None:
+    """The plain baseline's score on the same rows: as it was logged, else from the gate's difference."""
+    for key in (f"baseline_{metric}", f"baseline.{metric}"):
+        if key in model.metrics:
+            return model.metrics[key]
+    verdict = last_verdict(verdicts, model.name, model.version, against="baseline")
+    return model.metrics[metric] - verdict.difference if verdict else None
+
+
+def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
+    """A verdict with its interval, drawn against zero."""
+    state = VERDICT_STATE[row.verdict]
+    against = "models.verdict.against.champion" if row.against == "champion" else "models.verdict.against.baseline"
+    low, high = difference(words, row.metric, row.low), difference(words, row.metric, row.high)
+    detail = words(
+        "models.verdict.detail",
+        difference=difference(words, row.metric, row.difference),
+        level=words.percent(float(row.policy.get("confidence_level", 0.95)), decimals=0),
+        low=low,
+        high=high,
+        count=words.number(row.num_examples),
+    )
+    more = words("models.verdict.more", count=words.number(row.num_more_needed)) if row.num_more_needed else ""
+    reach = max(abs(row.low), abs(row.high), 1e-9) * 1.35
+
+    def place(value: float) -> float:
+        return (value + reach) / (2 * reach)
+
+    return VerdictView(
+        title=words(f"models.verdict.{row.verdict}", version=row.model_version),
+        against=words(against, version=row.against_version),
+        detail=detail,
+        more=more,
+        state=state,
+        interval=Interval(0.5, place(row.low), place(row.high), place(row.difference), low, high, state),
+    )
+
+
+def _version_row(model: ModelVersion, metric: str, words: Words) -> VersionRow:
+    return VersionRow(
+        version=model.version,
+        role=words("models.role.champion") if model.is_champion else words.named("models.role", model.role),
+        score=score(words, metric, model.metrics[metric]) if metric in model.metrics else words("tile.unknown"),
+        data=short(model.tags.get("banyan.data_version", "")),
+        trained=words.moment(model.created_at),
+        is_champion=model.is_champion,
+        url=model.url,
+    )
+
+
+def _lineage(model: ModelVersion, words: Words) -> list[Fact]:
+    tags = model.tags
+    facts = [
+        Fact(words("models.lineage.task"), words.named("application", model.task)),
+        Fact(words("models.lineage.trained"), words.moment(model.created_at)),
+        Fact(words("models.lineage.data"), tags.get("banyan.data_version", ""), True),
+        Fact(words("models.lineage.weights"), model.weights_sha256, True),
+        Fact(words("models.lineage.recipe"), tags.get("banyan.recipe_sha256", ""), True),
+        Fact(words("models.lineage.lock"), tags.get("banyan.lock_key", ""), True),
+        Fact(words("models.lineage.revision"), tags.get("banyan.revision", ""), True),
+    ]
+    return [fact for fact in facts if fact.value]
+
+
+def _moves(journal: Sequence[JournalEntry], name: str) -> list[JournalEntry]:
+    """The champion's moves, newest first, each as it stands: a move has an entry when it begins and when it ends."""
+    last = {entry.move_id: entry for entry in journal if entry.name == name and entry.alias == "champion"}
+    return sorted(last.values(), key=lambda entry: -entry.sequence)
+
+
+def _move(entry: JournalEntry, words: Words) -> Line:
+    if entry.action == "rollback":
+        text = words("models.journal.rollback", to=entry.to_version)
+    elif entry.from_version is None:
+        text = words("models.journal.first", to=entry.to_version)
+    else:
+        text = words("models.journal.promote", to=entry.to_version, previous=entry.from_version)
+    unfinished = {"intended": "waiting", "abandoned": "failed"}.get(entry.state)
+    return Line(
+        when=words.moment(entry.at),
+        text=text,
+        note=" · ".join(part for part in (entry.actor, entry.note) if part),
+        state=unfinished or "ready",  # type: ignore[arg-type]
+        state_text=words(f"models.journal.{entry.state}") if unfinished else words("state.ready"),
+        end=short(entry.hash),
+    )

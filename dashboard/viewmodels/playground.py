@@ -1,0 +1,102 @@
+"""The playground: an answer with what is known of it, and what became of the feedback on it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.ledger.schema import FATES, Fate
+from dashboard.stores import Answered, Seat
+from dashboard.text import Words
+from dashboard.viewmodels.shapes import Bar, Fact, short
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    output: str
+    caption: str
+    alternatives: tuple[Bar, ...]
+    receipt: tuple[Fact, ...]
+
+
+@dataclass(frozen=True)
+class FateStep:
+    title: str
+    detail: str
+    is_done: bool
+    is_refusal: bool = False
+
+
+def answering(seats: Sequence[Seat]) -> list[Seat]:
+    """Those that can be asked: classifiers first, since they take a correction by a click."""
+    return sorted((seat for seat in seats if seat.version is not None), key=lambda seat: (not seat.labels, seat.table))
+
+
+def seat_note(seat: Seat, words: Words) -> str:
+    """What is to be said of a seat that is not simply ready."""
+    if seat.state == "swapping":
+        return words("playground.swapping")
+    if seat.state == "stale":
+        return words("playground.stale", version=f"v{seat.version}")
+    return ""
+
+
+def answer_view(answered: Answered, words: Words) -> AnswerView:
+    receipt = answered.receipt
+    model = f"{receipt['model']} v{receipt['version']}"
+    if answered.confidence is None:
+        caption = words("playground.by", model=model)
+    else:
+        caption = words("playground.sure", confidence=words.percent(answered.confidence, decimals=0), model=model)
+    alternatives = tuple(
+        Bar(label, share, words.percent(share), "strong" if label == answered.output else "plain")
+        for label, share in answered.alternatives[:5]
+    )
+    generation = ", ".join(f"{name} {value}" for name, value in sorted((receipt.get("generation") or {}).items()))
+    facts = [
+        Fact(words("playground.receipt.request"), str(receipt["request_id"]), True),
+        Fact(words("playground.receipt.model"), model),
+        Fact(words("playground.receipt.weights"), str(receipt.get("weights_sha256") or ""), True),
+        Fact(words("playground.receipt.template"), str(receipt.get("template_sha256") or ""), True),
+        Fact(words("playground.receipt.generation"), generation),
+    ]
+    return AnswerView(answered.output, caption, alternatives, tuple(fact for fact in facts if fact.value))
+
+
+def fate_steps(history: Sequence[Fate], words: Words) -> tuple[FateStep, ...]:
+    """The whole way of a row: the steps that it has taken, and those that may come."""
+    taken = {fate.fate: fate for fate in history}
+    if "refused" in taken and not {"admitted", "trained", "measured"} & taken.keys():
+        way: tuple[str, ...] = ("received", "refused")
+    else:
+        way = tuple(fate for fate in FATES if fate != "refused")
+    return tuple(
+        FateStep(
+            words(f"fate.{name}"),
+            fate_detail(taken[name], words) if name in taken else "",
+            name in taken,
+            name == "refused",
+        )
+        for name in way
+    )
+
+
+def fate_detail(fate: Fate, words: Words) -> str:
+    """What a step of the way says beyond its name."""
+    if fate.fate == "refused":
+        return fate.reason
+    if fate.fate == "measured" and fate.effect:
+        before, after = (
+            float(fate.effect.get("score_before", 0)) >= 0.5,
+            float(fate.effect.get("score_after", 0)) >= 0.5,
+        )
+        key = {
+            (False, True): "now_right",
+            (True, True): "still_right",
+            (False, False): "still_wrong",
+            (True, False): "now_wrong",
+        }[before, after]
+        return words(f"fate.detail.{key}")
+    if fate.model_name:
+        return words("fate.detail.model", model=f"{fate.model_name} v{fate.model_version}")
+    if fate.data_version:
+        return words("fate.detail.data", version=short(fate.data_version))
+    return fate.reason

@@ -1,0 +1,94 @@
+"""The runs page: what is at work, what was done, and where the time went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from components.ecosystem import State
+from dashboard.stores import Orchestration, Run, RunDetail
+from dashboard.text import Words
+from dashboard.viewmodels.shapes import Bar, Line
+
+STATE_OF_RUN: Mapping[str, State] = {
+    "RUNNING": "working",
+    "COMPLETED": "ready",
+    "FAILED": "failed",
+    "CRASHED": "failed",
+    "PENDING": "waiting",
+    "SCHEDULED": "waiting",
+    "PAUSED": "waiting",
+    "CANCELLED": "stale",
+    "CANCELLING": "stale",
+}
+
+
+@dataclass(frozen=True)
+class RunsView:
+    now: tuple[Line, ...]
+    recent: tuple[Line, ...]
+    choices: Mapping[str, str]
+    """Run id → how it is called in a list, newest first."""
+    warning: str
+    """Why a retraining would not start, or would wait; empty when nothing is in the way."""
+    can_retrain: bool
+
+
+@dataclass(frozen=True)
+class RunView:
+    steps: tuple[Bar, ...]
+    progress: tuple[float, str] | None
+    log: str
+
+
+def runs_view(found: Orchestration, words: Words, *, now: float) -> RunsView:
+    """The page; a schedule's future runs are not shown."""
+    known = [run for run in found.runs if run.state != "SCHEDULED" or run.created_at <= now]
+    active = [run for run in known if run.state in {"RUNNING", "PENDING", "CANCELLING"}]
+    can = "retrain/cpu" in found.deployments
+    warning = "" if can else words("runs.deployments.none")
+    if can and not found.num_workers:
+        warning = words("runs.worker.none")
+    return RunsView(
+        now=tuple(_line(run, found, words, now) for run in active),
+        recent=tuple(_line(run, found, words, now) for run in known if run not in active)[:15],
+        choices={run.id: f"{title(run, words)} · {run.name} · {words.moment(run.created_at)}" for run in known},
+        warning=warning,
+        can_retrain=can,
+    )
+
+
+def title(run: Run, words: Words) -> str:
+    name = words.named("flow", run.flow)
+    return f"{name}: {run.table}" if run.table else name
+
+
+def run_view(detail: RunDetail, words: Words) -> RunView:
+    """Inside one run: its steps as bars of time."""
+    longest = max((step.seconds for step in detail.steps), default=0.0) or 1.0
+    tones = {"FAILED": "warn", "CRASHED": "warn", "RUNNING": "blue"}
+    steps = tuple(
+        Bar(
+            step.name.replace("_", " "),
+            step.seconds / longest,
+            words.duration(step.seconds),
+            tones.get(step.state, "strong"),  # type: ignore[arg-type]
+            "" if step.state in {"COMPLETED", "CACHED"} else words.named("runs.state", step.state),
+        )
+        for step in detail.steps
+    )
+    log = "\n".join(f"{words.clock(at)}  {line}" for at, _, line in detail.log)
+    return RunView(steps, detail.progress, log)
+
+
+def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:
+    state = STATE_OF_RUN.get(run.state, "waiting")
+    step = found.running_steps.get(run.id, "")
+    why = run.message if state == "failed" else words("line.step", step=step.replace("_", " ")) if step else ""
+    by = words(f"runs.by.{run.by}") if words.has(f"runs.by.{run.by}") else ""
+    return Line(
+        when=words.ago(max(0.0, now - run.created_at)),
+        text=title(run, words),
+        note=" · ".join(part for part in (why[:240], by, run.name) if part),
+        state=state,
+        state_text=words.named("runs.state", run.state),
+        end=words.duration(run.seconds) if run.seconds else "",
+    )

@@ -1,0 +1,115 @@
+"""The few shapes that pages are made of, and what is asked of the stores' answers on more than one page."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from components.ecosystem import State
+from components.ledger.schema import VerdictRow
+from dashboard.stores import ModelVersion, Reading
+from dashboard.text import Words, signed
+
+METRIC_OF_TASK: Mapping[str, str] = {"classification": "accuracy", "summarisation": "rougeL", "corpus": "bits_per_byte"}
+"""What the gate compares, by task; for plain language models what is measured."""
+SHARES = {"accuracy", "top3", "macro_f1", "chance"}
+LOWER_IS_BETTER = {"bits_per_byte", "heldout_loss"}
+
+Tone = Literal["strong", "plain", "blue", "warn"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """Empty, stale or failed: three different things on the screen."""
+
+    kind: Literal["empty", "stale", "failed"]
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    label: str
+    value: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """`share` in [0, 1] is drawn; `value` is written. `mark`: a thin line, such as chance."""
+
+    label: str
+    share: float
+    value: str
+    tone: Tone = "strong"
+    note: str = ""
+    mark: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something that happened: when, what, and how it stands."""
+
+    when: str
+    text: str
+    note: str
+    state: State
+    state_text: str
+    end: str = ""
+
+
+@dataclass(frozen=True)
+class Fact:
+    label: str
+    value: str
+    is_code: bool = False
+
+
+def notice(reading: Reading[Any], words: Words, *, now: float | None = None) -> Box | None:
+    """What a page says of a reading that is not fresh; None when it is."""
+    if reading.problem is None:
+        return None
+    store = words(f"store.{reading.store}")
+    remedy = reading.problem.remedy
+    if reading.is_failed:
+        hint = words("box.failed.hint", remedy=remedy) if remedy else words("box.failed.plain")
+        return Box("failed", words("box.failed", store=store), f"{reading.problem.message}. {hint}")
+    ago = words.ago((time.time() if now is None else now) - reading.at)
+    hint = words("box.stale.hint", remedy=remedy) if remedy else words("box.stale.plain")
+    return Box("stale", words("box.stale", store=store, ago=ago), hint)
+
+
+def metric_of(model: ModelVersion) -> str:
+    """The metric that a version is judged by; empty when it has none."""
+    metric = METRIC_OF_TASK.get(model.task, "")
+    return metric if metric in model.metrics else next(iter(sorted(model.metrics)), "")
+
+
+def score(words: Words, metric: str, value: float) -> str:
+    """As the field writes it: shares in percent, ROUGE and losses as they are."""
+    return words.percent(value) if metric in SHARES else f"{value:.3f}"
+
+
+def difference(words: Words, metric: str, value: float) -> str:
+    """Of two scores, signed."""
+    return words.points(value) if metric in SHARES else signed(value, decimals=3)
+
+
+def champion_of(models: Iterable[ModelVersion], name: str) -> ModelVersion | None:
+    return next((model for model in models if model.name == name and model.is_champion), None)
+
+
+def last_verdict(
+    verdicts: Iterable[VerdictRow], name: str, version: int | None = None, *, against: str | None = None
+) -> VerdictRow | None:
+    """The newest verdict on a registered model, or on one version of it."""
+    found = None
+    for row in verdicts:  # oldest first
+        if row.model_name == name and version in (None, row.model_version) and against in (None, row.against):
+            found = row
+    return found
+
+
+def short(digest: str) -> str:
+    """As much of a hash as people compare."""
+    return digest[:10]

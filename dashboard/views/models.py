@@ -1,0 +1,62 @@
+"""One application's models: the champion, how good it is, why it was chosen, where it comes from."""
+
+import streamlit as st
+
+from dashboard import widgets
+from dashboard.state import read, stores, words
+from dashboard.viewmodels.models import ModelsView, models_view, names
+from dashboard.viewmodels.shapes import notice
+
+say = words()
+
+
+def verdict(view: ModelsView) -> None:
+    widgets.section(say("models.verdict"))
+    if view.verdict is None:
+        widgets.note(say("models.verdict.none"))
+        return
+    shown = view.verdict
+    widgets.cards([widgets.card(shown.title, shown.against, [part for part in (shown.detail, shown.more) if part])])
+    widgets.interval(shown.interval)
+
+
+def versions(view: ModelsView) -> None:
+    widgets.section(say("models.versions"))
+    columns = ("version", "role", "score", "data", "trained")
+    rows = [{say(f"models.column.{name}"): getattr(row, name) for name in columns} for row in view.versions]
+    for row, shown in zip(rows, view.versions, strict=True):
+        row[say("models.column.link")] = shown.url
+    link = st.column_config.LinkColumn(display_text=":material/open_in_new:", width="small")
+    st.dataframe(rows, hide_index=True, column_config={say("models.column.link"): link})
+
+
+def show() -> None:
+    widgets.heading(say("page.models"), say("models.lead"))
+    models, ledger = read("models", "registry", stores().models), read("ledger", "ledger", stores().ledger)
+    for reading in (models, ledger):
+        widgets.box(notice(reading, say))
+    if models.value is None:
+        return
+    if not models.value:
+        widgets.empty(say, "models.empty")
+        return
+    name = st.segmented_control(
+        say("models.choose"), names(models.value), default=names(models.value)[0], required=True,
+        format_func=lambda known: known.removeprefix("banyan-"), label_visibility="collapsed",
+    )  # fmt: skip
+    view = models_view(models.value, ledger.value, name, say)
+    left, right = st.columns([3, 2], gap="large")
+    with left:
+        widgets.section(f"{say('models.compare')}: {view.metric}")
+        widgets.note(say("models.compare.lead.lower" if view.is_lower_better else "models.compare.lead"))
+        widgets.bars(view.bars)
+    with right:
+        verdict(view)
+    versions(view)
+    widgets.section(say("models.journal"))
+    widgets.lines(view.moves) if view.moves else widgets.note(say("models.journal.empty"))
+    widgets.section(f"{say('models.lineage')}: {view.title}")
+    widgets.facts(view.lineage)
+
+
+show()

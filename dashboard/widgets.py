@@ -1,0 +1,190 @@
+"""What pages are drawn with: markup with every text escaped, and the pictures as components."""
+
+from collections.abc import Iterable, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard.text import Words
+from dashboard.viewmodels.models import Interval
+from dashboard.viewmodels.playground import FateStep
+from dashboard.viewmodels.shapes import Bar, Box, Fact, Line, Tile
+
+HERE = Path(__file__).parent
+
+# The picture is markup of ours, given as data so that a new state changes it in place. A plain click goes to Python,
+# which switches the page within the session; with a key held it opens the address as any link does.
+_SCRIPT = """
+export default function ({ data, parentElement, setTriggerValue }) {
+  const root = parentElement.querySelector('.root');
+  if (root.dataset.drawn !== data) { root.innerHTML = data; root.dataset.drawn = data; }
+  root.onclick = (event) => {
+    const link = event.target.closest('a[data-page]');
+    if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
+    event.preventDefault();
+    setTriggerValue('page', link.getAttribute('data-page'));
+  };
+}
+"""
+
+
+@cache
+def _css(name: str) -> str:
+    return (HERE / name).read_text("utf-8")
+
+
+def style() -> None:
+    """The stylesheet; once a page."""
+    st.html(f"<style>{_css('style.css')}</style>")
+
+
+def picture(markup: str, *, key: str) -> None:
+    """A picture of `pictures`, whose links lead to pages."""
+    mount = st.components.v2.component(
+        "banyan_picture", html='<div class="root"></div>', css=_css("pictures.css"), js=_SCRIPT
+    )
+    clicked = mount(data=markup, key=key, on_page_change=lambda: None)
+    if clicked.page:
+        st.switch_page(f"views/{clicked.page}.py")
+
+
+def brand(words: Words) -> None:
+    st.html(
+        f'<div class="b-brand"><i class="b-mark"></i><div><b>{escape(words("app.name"))}</b>'
+        f"<small>{escape(words('app.tagline'))}</small></div></div>"
+    )
+
+
+def heading(title: str, lead: str = "") -> None:
+    st.html(f'<h1 class="b-title">{escape(title)}</h1>' + (f'<p class="b-lead">{escape(lead)}</p>' if lead else ""))
+
+
+def section(title: str, lead: str = "") -> None:
+    below = f'<p class="b-lead" style="font-size:.95rem">{escape(lead)}</p>' if lead else ""
+    st.html(f'<h2 class="b-section">{escape(title)}</h2>{below}')
+
+
+def note(text: str) -> None:
+    st.html(f'<p class="b-note">{escape(text)}</p>')
+
+
+def box(shown: Box | None) -> None:
+    """Empty, stale or failed; nothing for None."""
+    if shown:
+        st.html(
+            f'<div class="b-box s-{shown.kind}" role="status"><i class="b-sign"></i>'
+            f"<b>{escape(shown.title)}</b><p>{escape(shown.text)}</p></div>"
+        )
+
+
+def empty(words: Words, key: str) -> None:
+    box(Box("empty", words(key), words(f"{key}.hint")))
+
+
+def tiles(shown: Iterable[Tile]) -> None:
+    st.html(
+        '<div class="b-tiles">'
+        + "".join(
+            f'<div class="b-tile"><div class="k">{escape(tile.label)}</div><div class="v">{escape(tile.value)}</div>'
+            f'<div class="n">{escape(tile.note)}</div></div>'
+            for tile in shown
+        )
+        + "</div>"
+    )
+
+
+def state(kind: str, text: str) -> str:
+    """Markup of a state: colour, sign and word."""
+    return f'<span class="b-state b-pill s-{kind}"><i class="b-sign"></i>{escape(text)}</span>'
+
+
+def status(kind: str, text: str) -> None:
+    st.html(state(kind, text))
+
+
+def bars(shown: Sequence[Bar]) -> None:
+    st.html('<div class="b-bars">' + "".join(_bar(bar) for bar in shown) + "</div>")
+
+
+def _bar(bar: Bar) -> str:
+    small = f"<small>{escape(bar.note)}</small>" if bar.note else ""
+    mark = f'<span class="m" style="left:{bar.mark * 100:.2f}%"></span>' if bar.mark is not None else ""
+    return (
+        f'<span class="l">{escape(bar.label)}{small}</span><span class="t t-{bar.tone}"><span class="f" '
+        f'style="width:{max(0.0, min(1.0, bar.share)) * 100:.2f}%"></span>{mark}</span>'
+        f'<span class="r">{escape(bar.value)}</span>'
+    )
+
+
+def interval(shown: Interval) -> None:
+    left, right, zero = shown.low * 100, shown.high * 100, shown.zero * 100
+    st.html(
+        f'<div class="b-interval s-{shown.state}"><span class="axis"></span>'
+        f'<span class="zero" style="left:{zero:.2f}%"></span><span class="tick" style="left:{zero:.2f}%">0</span>'
+        f'<span class="range" style="left:{left:.2f}%;width:{right - left:.2f}%"></span>'
+        f'<span class="point" style="left:{shown.point * 100:.2f}%"></span>'
+        f'<span class="tick" style="left:{left:.2f}%">{escape(shown.low_text)}</span>'
+        f'<span class="tick" style="left:{right:.2f}%">{escape(shown.high_text)}</span></div>'
+    )
+
+
+def facts(shown: Iterable[Fact]) -> None:
+    st.html(
+        '<dl class="b-kv">'
+        + "".join(
+            f"<dt>{escape(fact.label)}</dt><dd>"
+            + (f"<code>{escape(fact.value)}</code>" if fact.is_code else escape(fact.value))
+            + "</dd>"
+            for fact in shown
+        )
+        + "</dl>"
+    )
+
+
+def lines(shown: Iterable[Line]) -> None:
+    st.html('<div class="b-rows">' + "".join(_line(line) for line in shown) + "</div>")
+
+
+def _line(line: Line) -> str:
+    small = f"<small>{escape(line.note)}</small>" if line.note else ""
+    end = f' <span class="e">{escape(line.end)}</span>' if line.end else ""
+    return (
+        f'<div class="b-row"><span class="e" style="text-align:left">{escape(line.when)}</span>'
+        f'<span class="b">{escape(line.text)}{small}</span><span>{state(line.state, line.state_text)}{end}</span></div>'
+    )
+
+
+def card(title: str, side: str, texts: Iterable[str], *, is_quiet: bool = False, foot: str = "") -> str:
+    """Markup of a card; `foot` is markup already."""
+    body = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    return (
+        f'<div class="b-card{" quiet" * is_quiet}"><div class="h"><span>{escape(title)}</span>'
+        f"<small>{escape(side)}</small></div>{body}{foot}</div>"
+    )
+
+
+def cards(shown: Iterable[str]) -> None:
+    st.html('<div class="b-cards">' + "".join(shown) + "</div>")
+
+
+def steps(shown: Iterable[FateStep]) -> None:
+    """The way of a feedback row."""
+    st.html(
+        '<ol class="b-steps">'
+        + "".join(
+            f'<li class="{"done" * step.is_done} {"s-failed" if step.is_refusal else "s-ready"}"><i></i><span>'
+            f"{escape(step.title)}{f' <small>· {escape(step.detail)}</small>' if step.detail else ''}</span></li>"
+            for step in shown
+        )
+        + "</ol>"
+    )
+
+
+def answer(output: str, caption: str) -> None:
+    st.html(f'<div class="b-answer"><div class="c">{escape(caption)}</div><div class="o">{escape(output)}</div></div>')
+
+
+def preformatted(text: str) -> None:
+    st.html(f'<pre class="b-pre">{escape(text)}</pre>')

@@ -7,6 +7,7 @@ Run it with `python -m components.serving.app --port 8000`.
 import argparse
 import asyncio
 import logging
+import signal
 import socket
 import sys
 import threading
@@ -259,7 +260,8 @@ def listen(host: str, port: int) -> socket.socket:
         PortTaken: somebody listens there already, or the address is not this machine's.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol by name: with 0 asyncio does not know it for TCP and leaves Nagle's algorithm on, 40 ms a request.
+    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
@@ -278,6 +280,8 @@ def serve(settings: Settings, *, port: int) -> None:
     log.info("gateway on http://%s:%d", settings.host, sock.getsockname()[1])
     # No access log: the metrics count, and paths alone tell nothing.
     config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=30)
+    # uvicorn stops gracefully on the first SIGTERM, then raises it again for whoever was there before: a clean end.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     uvicorn.Server(config).run(sockets=[sock])
 
 
@@ -293,6 +297,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BanyanError as err:
         print(f"gateway: {err}", file=sys.stderr)
         return err.exit_code
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

@@ -28,9 +28,11 @@ class TorchEngine:
             InputFileError: no model that can be read in `model_dir`.
         """
         import torch  # 1.0 s
+        import transformers  # 0.5 s
 
         from components.models.pretrained import load_trained
 
+        transformers.logging.disable_progress_bar()  # a log is no place for one
         # A core stays free for the event loop and for a model that loads meanwhile: sharing every core with another
         # process made torch ten times slower.
         torch.set_num_threads(max(1, min(2, (os.cpu_count() or 1) - 1)))

@@ -98,12 +98,15 @@ def prose_reason(text: str, *, min_words: int, max_chars: int) -> str:
     return NOT_PROSE if letters < 0.7 * len(text) else ""
 
 
+_LETTERS = re.compile(r"[^\W\d_]+")
+
+
 def document_reason(text: str, *, min_chars: int = 200, max_line_chars: int = 400) -> str:
     """Why a source file or a piece of a book is not kept; '' when it is."""
     if not text.strip():
         return NO_TEXT
     if len(text) < min_chars:
         return TOO_SHORT
-    letters = sum(character.isalpha() for character in text)
+    letters = sum(map(len, _LETTERS.findall(text)))  # a generator over characters took 4 s on the demo's sources
     longest = max(len(line) for line in text.split("\n"))
     return GENERATED if longest > max_line_chars or letters < 0.4 * len(text) else ""

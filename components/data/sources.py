@@ -85,7 +85,12 @@ def read_packages(names: tuple[str, ...], *, settings: Settings, max_chars: int,
         num_descriptions = num_functions = num_chars = 0
         for group in sorted(theirs, key=lambda group: (unit(seed, group), group)):
             found = _read_module(
-                files[group], masker, source=name, licence=asset.licence, group=group, max_chars=max_chars
+                files[group],
+                masker,
+                source=name,
+                licence=asset.licence,
+                group=group,
+                max_chars=max_chars,
             )
             texts.extend(found)
             num_descriptions += min(ROWS_PER_GROUP, len(kept(found.descriptions)))
@@ -169,7 +174,13 @@ def _pieces(text: str, piece_chars: int) -> Iterator[str]:
 
 
 def _read_module(
-    path: Path, masker: re.Pattern[str], *, source: str, licence: str, group: str, max_chars: int
+    path: Path,
+    masker: re.Pattern[str],
+    *,
+    source: str,
+    licence: str,
+    group: str,
+    max_chars: int,
 ) -> Texts:
     texts = Texts()
     try:
@@ -184,9 +195,7 @@ def _read_module(
     document.reason = document_reason(document.text)
     texts.documents.append(document)
     lines = code.splitlines()
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            continue
+    for node in _definitions(tree):
         docstring = ast.get_docstring(node)
         if docstring is None:
             continue
@@ -198,6 +207,15 @@ def _read_module(
             function.reason = _function_reason(function, max_chars)
             texts.functions.append(function)
     return texts
+
+
+def _definitions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Functions and classes, nested ones too. Expressions hold none: `ast.walk` spends most of its time in them."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield child
+        if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield from _definitions(child)
 
 
 def _description(docstring: str, masker: re.Pattern[str]) -> str:

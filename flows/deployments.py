@@ -27,6 +27,11 @@ HEARTBEAT_SECONDS = 30
 MISSED_HEARTBEATS_SECONDS = 95
 """Three missed heartbeats and a little: a busy machine delays them."""
 
+NUM_RUNS = 8
+"""Flow runs that the cpu pool holds at once: a loop waits there while what it started runs. Counted by the server: a
+worker with a limit of its own dies when a crashed run comes back to it early (prefect 3.8.8, "this borrower is already
+holding one of this CapacityLimiter's tokens")."""
+
 POOLS = {
     "cpu": "Flow runs as processes of this machine. Its runs are taken up again when the stack restarts.",
     "gpu": "Machines with a GPU: start `prefect worker start --pool gpu` there; one training a device at a time.",
@@ -90,10 +95,16 @@ def _register_pool(client: "SyncPrefectClient", name: str, *, description: str, 
     template = ProcessWorker.get_default_base_job_template()
     if name == "cpu":
         # Named outright, the command is run as it stands; otherwise each run first resolves a workspace for its code.
-        template["variables"]["properties"]["command"]["default"] = f"{python} -m prefect.engine"
+        template["variables"]["properties"]["command"]["default"] = f"{python} -m flows.engine"
     with contextlib.suppress(ObjectAlreadyExists):  # its template may have been changed by an operator
         client.create_work_pool(
-            WorkPoolCreate(name=name, type="process", base_job_template=template, description=description)
+            WorkPoolCreate(
+                name=name,
+                type="process",
+                base_job_template=template,
+                description=description,
+                concurrency_limit=NUM_RUNS if name == "cpu" else None,
+            )
         )
 
 

@@ -31,9 +31,6 @@ from components.supervisor import (
 )
 
 LOOPBACK = "127.0.0.1"
-NUM_FLOW_RUNS = 8
-"""How many flow runs the worker holds at once: a loop waits on the worker while what it started runs there."""
-
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OnEvent = Callable[[str], None]
@@ -242,7 +239,7 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
         ),
         Service(
             "worker",
-            (*python, "flows.worker", "--pool", "cpu", "--limit", str(NUM_FLOW_RUNS)),
+            (*python, "flows.worker"),
             env=env,
             depends_on=("deployments", *(() if settings.mlflow_url else ("mlflow",))),
             # At once: its runs stay Running in Prefect and go on from their checkpoints at the next start. Asked

@@ -1,6 +1,5 @@
 """The stack's worker: first takes up the runs that lost their process, then becomes Prefect's process worker."""
 
-import argparse
 import os
 import sys
 from collections.abc import Collection
@@ -12,6 +11,9 @@ from flows.deployments import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+
+POOL = "cpu"
+"""The one pool whose runs are all on this machine."""
 
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Prefect's own variable in a flow run's process."""
@@ -72,15 +74,11 @@ def take_up(client: "SyncPrefectClient", *, pool: str, living: Collection[str]) 
 def main() -> None:
     from prefect.client.orchestration import get_client
 
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pool", default="cpu")
-    parser.add_argument("--limit", type=int, required=True, help="flow runs held at once")
-    options = parser.parse_args()
     with get_client(sync_client=True) as client:
         living = living_runs(load_settings().workspace)
-        for name, state in take_up(client, pool=options.pool, living=living).items():
+        for name, state in take_up(client, pool=POOL, living=living).items():
             print(f"run {name} had lost its process: {state}", flush=True)
-    worker = ("worker", "start", "--pool", options.pool, "--type", "process", "--limit", str(options.limit))
+    worker = ("worker", "start", "--pool", POOL, "--type", "process")
     os.execv(sys.executable, (sys.executable, "-m", "prefect", *worker))  # noqa: S606  # no shell is meant
 
 

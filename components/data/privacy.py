@@ -24,7 +24,7 @@ _ASSIGNED_SECRET = re.compile(
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){2,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
 _CARD = re.compile(r"(?<![\d.,+-])[2-6]\d{3}(?:[ -]?\d){9,15}(?![\d.])")
 _IPV4 = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.]*\d)")
-_IPV6 = re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|:(?=:)){2,7}(?::|[0-9A-Fa-f]{1,4})(?![\w:])")
+_IPV6 = re.compile(r"(?<![\w:.])(?=[^:]*:[^:]*:)[0-9A-Fa-f:]{5,39}(?![\w:])")
 _PHONE = re.compile(
     r"(?<![\w.,+-])(?:"
     r"\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}"  # international: E.164, at most 15 digits, checked below
@@ -50,6 +50,11 @@ def _address(text: str) -> bool:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    if address.version == 6:  # slices look like addresses: `a[1::2]`, `b::d`
+        groups = text.split(":")
+        telling = any(len(group) > 2 for group in groups) and any(map(str.isdigit, text))
+        if not telling or (len(groups) < 6 and not any(map(str.isalpha, text))):
+            return False
     return not (address.is_loopback or address.is_unspecified)  # 127.0.0.1 and 0.0.0.0 are nobody's
 
 

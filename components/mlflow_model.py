@@ -6,49 +6,50 @@ are the same wherever the model is asked.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class BanyanModel(PythonModel):  # type: ignore[misc, unused-ignore]
-    """Column `text` in; `output` and `confidence` out. Parameter `max_new_tokens` (0: the model's own)."""
+    """Column `text` in; `output` and, but for mere continuations, `confidence` out.
+
+    Parameters: `max_new_tokens` of what generates (0: the model's own), `seed` of what continues a text.
+    """
 
     def load_context(self, context: Any) -> None:
         folder = Path(context.artifacts["model"])
+        name: str = context.model_config["task"]
         self._tokenizer: Any
-        self._task_name: str = context.model_config["task"]
-        if self._task_name == "corpus":
-            import transformers
+        if name == "corpus":
+            from components.models.families import load_language_model
 
-            import components.models.families  # noqa: F401  # registers our own families with transformers' Auto classes
+            self._task = None
+            self._model, self._tokenizer = load_language_model(folder)
+        else:
+            from components.models.pretrained import load_trained
+            from components.tasks import get_task
 
-            self._model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype="auto").eval()
-            self._tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-            return
-        from components.models.pretrained import load_trained
-        from components.tasks import get_task
-
-        self._task = get_task(self._task_name)
-        self._model, self._tokenizer = load_trained(folder, task=self._task)
+            self._task = get_task(name)
+            self._model, self._tokenizer = load_trained(folder, task=self._task)
 
     def predict(
         self,
         context: Any,  # noqa: ARG002  # MLflow passes it by position
-        model_input: "pd.DataFrame",
+        model_input: pd.DataFrame,
         params: dict[str, Any] | None = None,
-    ) -> "pd.DataFrame":
-        import pandas as pd
-
+    ) -> pd.DataFrame:
         texts = model_input["text"].tolist()
         longest = int((params or {}).get("max_new_tokens") or 0)
-        if self._task_name == "corpus":
-            outputs = [self._continue(text, longest or 48) for text in texts]
-            return pd.DataFrame({"output": outputs, "confidence": [None] * len(outputs)})
+        if self._task is None:
+            from components.training.pretraining import continue_text
+
+            seed = int((params or {}).get("seed") or 0)
+            model, tokenizer = self._model, self._tokenizer
+            outputs = [continue_text(model, tokenizer, text, num_tokens=longest or 48, seed=seed) for text in texts]
+            return pd.DataFrame({"output": outputs})
         own = getattr(self._model, "generation_config", None)  # a classifier has none
         before = own.max_new_tokens if own is not None else None
         try:
@@ -59,14 +60,6 @@ class BanyanModel(PythonModel):  # type: ignore[misc, unused-ignore]
             if own is not None:
                 own.max_new_tokens = before
         return pd.DataFrame({"output": [a.output for a in answers], "confidence": [a.confidence for a in answers]})
-
-    def _continue(self, text: str, longest: int) -> str:
-        import torch
-
-        batch = self._tokenizer(text or self._tokenizer.eos_token, return_tensors="pt")
-        with torch.inference_mode():
-            ids = self._model.generate(batch["input_ids"], max_new_tokens=longest, do_sample=False)
-        return str(self._tokenizer.decode(ids[0, batch["input_ids"].shape[1] :], skip_special_tokens=True))
 
 
 mlflow.models.set_model(BanyanModel())

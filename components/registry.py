@@ -11,7 +11,6 @@ import json
 import shutil
 import tempfile
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -128,9 +127,13 @@ class Registry:
             tags: further ones, such as role=control.
             run_id: the run that trained it; default: a new one that holds the metrics.
             weights_sha256: when it is known; it is computed else.
+
+        Raises:
+            MappingError: there is no such task.
         """
         from components.training.lock import weights_sha256 as hash_weights
 
+        _parameters(task)
         key = str(lock.get("key", ""))
         if key and (known := self.find(key, name=name)):
             return known
@@ -381,27 +384,34 @@ def _save(folder: Path, *, model_dir: Path, task: str, example: str, card: str) 
     from mlflow.models import infer_signature
 
     given = pd.DataFrame({"text": [example]})
-    answered = pd.DataFrame({"output": [""], "confidence": [0.5]})
+    answered = pd.DataFrame({"output": [""]} if task == "corpus" else {"output": [""], "confidence": [0.5]})
     script = Path(__file__).with_name("mlflow_model.py")
     source = folder.parent / f"source-{uuid.uuid4().hex}" / "model"  # artifacts keep their folder's name
     source.parent.mkdir()
     shutil.copytree(model_dir, source, copy_function=_link, ignore=shutil.ignore_patterns("checkpoint*", ".*"))
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*type hints to the `predict`.*")  # the signature is explicit
-            mlflow.pyfunc.save_model(
-                folder,
-                python_model=str(script),
-                artifacts={"model": str(source)},
-                # Without a schema of parameters MLflow ignores them silently.
-                signature=infer_signature(given, answered, {"max_new_tokens": 0} if task != "classification" else None),
-                input_example=given,
-                model_config={"task": task},
-                pip_requirements=["torch", "transformers", "banyan-llm"],
-            )
+        mlflow.pyfunc.save_model(
+            folder,
+            python_model=str(script),
+            artifacts={"model": str(source)},
+            # Without a schema of parameters MLflow ignores them silently.
+            signature=infer_signature(given, answered, _parameters(task)),
+            input_example=given,
+            model_config={"task": task},
+            pip_requirements=["torch", "transformers", "banyan-llm"],
+        )
     finally:
         shutil.rmtree(source.parent)
     (folder / CARD).write_text(card, "utf-8")
+
+
+def _parameters(task: str) -> dict[str, int] | None:
+    """What a caller may set, with the values that change nothing."""
+    if task == "corpus":
+        return {"max_new_tokens": 0, "seed": 0}
+    from components.tasks import get_task
+
+    return {"max_new_tokens": 0} if get_task(task).head == "generator" else None
 
 
 def _link(source: str, target: str) -> None:

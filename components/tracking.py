@@ -5,6 +5,7 @@ it does not stop the training.
 """
 
 import contextlib
+import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 METRICS_PER_CALL = 100  # one by one they cost 18 ms each; the server takes up to 1,000
 FLUSH_SECONDS = 2.0
 MAX_BUFFERED = 50_000
+_ENVIRONMENT = {  # MLflow knows these as environment variables only
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "60",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 _UNAVAILABLE = {"TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED", "ABORTED"}
 _MISSING = {"RESOURCE_DOES_NOT_EXIST", "NOT_FOUND"}
 
@@ -61,9 +68,11 @@ def connect(url: str) -> "MlflowClient":
 
     MLflow tries a dead server for four minutes by default; callers here have retries of their own.
     """
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # MLflow knows these as environment variables only
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     from mlflow import MlflowClient  # 0.8 s
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of every version that it waits for
 
     return MlflowClient(tracking_uri=url, registry_uri=url)
 

@@ -70,6 +70,17 @@ def test_what_the_ledger_noted_is_delivered_once_and_in_order(relay, prefect, gi
     assert ledger.num_undelivered() == 0
 
 
+def test_an_event_that_is_delivered_again_after_a_crash_has_the_same_id(relay, prefect, give, ledger, monkeypatch):
+    give(1)
+    monkeypatch.setattr(ledger, "mark_delivered", lambda rows: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        relay.step()
+    monkeypatch.undo()
+    relay.step()
+    first, second = prefect.events
+    assert first["id"] == second["id"]
+
+
 def test_events_wait_while_prefect_is_down_and_it_is_not_hammered(relay, prefect, give, clock):
     give(1)
     prefect.down = True

@@ -9,11 +9,10 @@ from components.tasks.base import Task
 
 
 @cache
-def all_tasks() -> dict[str, Task]:
-    """Every task by name, sorted."""
+def all_tasks() -> tuple[Task, ...]:
+    """Every task, sorted by name."""
     names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "base")
-    tasks = [importlib.import_module(f"{__name__}.{name}").TASK for name in names]
-    return {task.name: task for task in tasks}
+    return tuple(importlib.import_module(f"{__name__}.{name}").TASK for name in names)
 
 
 def get_task(name: str) -> Task:
@@ -22,7 +21,8 @@ def get_task(name: str) -> Task:
     Raises:
         MappingError: there is none of that name.
     """
-    try:
-        return all_tasks()[name]
-    except KeyError:
-        raise MappingError(f"there is no task {name!r}", f"the tasks are: {', '.join(all_tasks())}") from None
+    for task in all_tasks():
+        if task.name == name:
+            return task
+    known = ", ".join(task.name for task in all_tasks())
+    raise MappingError(f"there is no task {name!r}", f"the tasks are: {known}")

@@ -1,0 +1,62 @@
+"""Recurrent language models: Elman's network, LSTM and GRU, in the format of the Hub."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import CausalLMOutput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CELLS: dict[str, type[nn.RNN | nn.LSTM | nn.GRU]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class RecurrentConfig(PreTrainedConfig):
+    model_type = "banyan-recurrent"
+
+    cell: str = "lstm"
+    vocab_size: int = 4096
+    hidden_size: int = 256
+    num_hidden_layers: int = 2
+    dropout: float = 0.0
+    tie_word_embeddings: bool = True
+
+
+class RecurrentLanguageModel(PreTrainedModel):
+    """Embedding, a stack of cells, and the embedding again as the output layer (Press & Wolf 2017)."""
+
+    config_class = RecurrentConfig
+    _tied_weights_keys = {"lm_head.weight": "embedding.weight"}  # noqa: RUF012  # transformers reads it from the class
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        between = config.dropout if config.num_hidden_layers > 1 else 0.0  # torch warns where there is no between
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.cells = CELLS[config.cell](
+            config.hidden_size,
+            config.hidden_size,
+            num_layers=config.num_hidden_layers,
+            dropout=between,
+            batch_first=True,
+        )
+        self.dropout = nn.Dropout(config.dropout)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.embedding
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.lm_head
+
+    def forward(self, input_ids: "Tensor", attention_mask: "Tensor | None" = None, **_: Any) -> CausalLMOutput:
+        """input_ids (B, T) → logits (B, T, vocabulary). Padding belongs on the right: a recurrence reads all it gets."""
+        if attention_mask is not None and not bool(attention_mask[:, 0].all()):
+            raise ValueError("a recurrent model cannot skip padding on the left")
+        hidden, _state = self.cells(self.dropout(self.embedding(input_ids)))  # (B, T, C)
+        return CausalLMOutput(logits=self.lm_head(self.dropout(hidden)))

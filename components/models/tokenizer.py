@@ -1,0 +1,51 @@
+"""A tokenizer of one's own: byte-level byte-pair encoding, so that no text is outside its vocabulary."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+END, MASK = "<|endoftext|>", "<|mask|>"
+"""End of a document, which also pads; and what a masked model fills in."""
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
+    """Train a tokenizer of `vocab_size` entries (fewer when the texts have no more pairs to merge).
+
+    Byte-level BPE with GPT-2's word pattern (Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2019). Deterministic: the
+    same texts in any order give the same tokenizer. A text that spells a special token is text: it is split
+    into bytes like any other, and cannot end a document.
+    """
+    import tokenizers
+    import transformers
+
+    core = tokenizers.Tokenizer(tokenizers.models.BPE())
+    core.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END, MASK],
+        initial_alphabet=sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        pad_token=END,
+        mask_token=MASK,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def token_bytes(tokenizer: "PreTrainedTokenizerFast") -> list[int]:
+    """Token id → how many bytes of text it stands for; special tokens stand for none.
+
+    The byte-level alphabet writes each byte as one character.
+    """
+    special = set(tokenizer.all_special_ids)
+    names = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+    return [0 if i in special else len(name) for i, name in enumerate(names)]

@@ -74,11 +74,13 @@ def _opening(facts: Facts) -> str:
     version = facts.data[0].ref.version if facts.data else None
     made = facts.data[0].created_at.strftime("%Y-%m-%d %H:%M UTC") if facts.data else ""
     lead = (
-        f"One turn of the loop on the table <b>{escape(facts.table)}</b>"
+        f"The loop, turned once on the table <b>{escape(facts.table)}</b>"
         + (f", data version <code>{version}</code> of {made}" if version else "")
         + ". Every figure here was read from the stores: the registry, the ledger and the data versions."
     )
-    return f"<h1>Feedback became a model</h1><p class=soft>{lead}</p>" + _result(facts)
+    promoted = facts.verdict is not None and facts.verdict.verdict == "promote"
+    title = "Feedback became a better model" if promoted else "One turn of the loop"
+    return f"<h1>{title}</h1><p class=soft>{lead}</p>" + _result(facts)
 
 
 def _result(facts: Facts) -> str:
@@ -89,8 +91,8 @@ def _result(facts: Facts) -> str:
         text = f"Version {after.version} answers, with {_share(after.accuracy)}. Nothing has challenged it yet."
         return _box("inconclusive", f"Champion v{after.version}", text)
     span = (
-        f"{_points(verdict.difference)} (95 % interval {_points(verdict.low)} to {_points(verdict.high)}, paired on "
-        f"{verdict.num_examples} examples that no training has seen)"
+        f"{_points(verdict.difference)} ({_level(verdict)} interval {_points(verdict.low)} to {_points(verdict.high)}, "
+        f"paired on {verdict.num_examples} examples that no training has seen)"
     )
     if verdict.verdict == "promote":
         text = f"Version {verdict.model_version}, trained from the base weights with the feedback, is better by {span}."
@@ -112,7 +114,7 @@ def _contest(facts: Facts) -> str:
     parts = [
         "<h2>Who is better, and by how much</h2>",
         "<p>On the test split, which shares neither a text nor a source file with what any model was trained on. "
-        "Lines: 95 % intervals of each mean"
+        "Lines: 95% intervals of each mean"
         + ("; diamonds: the right label is among the first three" if facts.chance else "")
         + ".</p>",
         _figure(pictures.contest(contestants, metric=facts.metric, chance=facts.chance)),
@@ -210,11 +212,10 @@ def _data(facts: Facts) -> str:
         (table, *(found[split].total if split in found else "" for split in splits))
         for table, found in sorted(newest.rows.items())
     ]
-    dropped: dict[str, int] = {}
-    for one in facts.data:
-        for reasons in one.rejects.values():
-            for reason, count in reasons.items():
-                dropped[reason] = max(dropped.get(reason, 0), count)
+    built = next((one for one in facts.data if one.rejects), newest)  # one that only admits feedback drops nothing
+    dropped = Counter[str]()
+    for reasons in built.rejects.values():
+        dropped.update(reasons)
     versions = [
         (one.ref.version, one.name, one.created_at.strftime("%H:%M:%S"), one.num_checks, one.parent or "—")
         for one in facts.data
@@ -222,7 +223,7 @@ def _data(facts: Facts) -> str:
     return (
         "<h2>The data</h2><p>Rows by table and split:</p>"
         + _table(("Table", *(f"#{split}" for split in splits)), rows)
-        + (_table(("Dropped because", "#Rows"), Counter(dropped).most_common()) if dropped else "")
+        + (_table(("Dropped because", "#Rows"), dropped.most_common()) if dropped else "")
         + "<p>Versions, newest first; each passed its checks before it became one:</p>"
         + _table(("Version", "Made by", "At (UTC)", "#Checks", "After"), versions)
     )
@@ -282,6 +283,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         for row in rows
     )
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _level(verdict: VerdictRow) -> str:
+    return f"{verdict.policy.get('confidence_level', 0.95):.0%}"
 
 
 def _share(value: float) -> str:

@@ -10,7 +10,7 @@ from components.ledger.schema import VerdictRow
 from components.report.facts import Curve, Score
 
 INK, SOFT, LINE = "#1d2a24", "#5a675f", "#dedacb"
-LEAF, BARK, SKY, SAND, RUST = "#1f7a4d", "#7a5c43", "#1f66b5", "#c9b48f", "#b3362b"
+LEAF, BARK, SKY, SAND, OCHRE, RUST = "#1f7a4d", "#7a5c43", "#1f66b5", "#c9b48f", "#96650a", "#b3362b"
 FATE_COLOURS = {"received": SKY, "refused": RUST, "admitted": SAND, "trained": "#7fb89a", "measured": LEAF}
 
 _STYLE: Any = {
@@ -61,11 +61,11 @@ def contest(scores: Sequence[tuple[str, Score, str]], *, metric: str, chance: fl
             text = f"{score.accuracy:.1%}"
             if score.top3 is not None:
                 axes.plot([score.top3], [place], marker="D", color=INK, markersize=5, linestyle="none")
-                text += f"   (top 3: {score.top3:.1%})"
+                text += f" (top 3: {score.top3:.1%})"
             axes.text(1.03, place, text, va="center")
         if chance is not None:
             axes.axvline(chance, color=SOFT, linestyle="--", linewidth=1)
-            axes.text(chance, -0.62, f" chance {chance:.1%}", color=SOFT, fontsize=8, va="bottom")
+            axes.text(chance, -0.65, f"chance {chance:.1%}", color=SOFT, fontsize=8, va="bottom", ha="center")
         axes.set_yticks(places, [name for name, *_ in scores])
         axes.set_xlim(0, 1)
         axes.set_ylim(len(scores) - 0.4, -0.65)
@@ -82,7 +82,7 @@ def differences(rows: Sequence[tuple[str, VerdictRow]]) -> str:
     def draw(axes: Any) -> None:
         axes.axvline(0, color=INK, linewidth=1)
         for place, (_, row) in enumerate(rows):
-            colour = {"promote": LEAF, "reject": RUST}.get(row.verdict, SAND)
+            colour = {"promote": LEAF, "reject": RUST}.get(row.verdict, OCHRE)
             axes.plot([row.low, row.high], [place, place], color=colour, linewidth=3, solid_capstyle="butt")
             axes.plot([row.difference], [place], marker="o", color=colour, markersize=8)
             axes.text(1.02, place, row.verdict, va="center", color=colour, transform=axes.get_yaxis_transform())
@@ -143,7 +143,8 @@ def curve(found: Curve) -> str:
     def draw(axes: Any) -> None:
         steps, values = zip(*found.points, strict=True)
         axes.plot(steps, values, color=BARK, marker="o", markersize=4)
-        axes.text(steps[-1], values[-1], f"  {values[-1]:.2f}", va="center")
+        end = (steps[-1], values[-1])
+        axes.annotate(f"{values[-1]:.2f}", end, (5, 0), textcoords="offset points", va="center")
         axes.set_xlabel("step")
         axes.set_ylabel(found.metric.replace("_", " "))
         axes.margins(x=0.08)
@@ -158,7 +159,7 @@ def stages(seconds: Mapping[str, float]) -> str:
         places = range(len(seconds))
         axes.barh(places, list(seconds.values()), color=BARK, height=0.6)
         for place, value in zip(places, seconds.values(), strict=True):
-            axes.text(value, place, f"  {value:.1f} s", va="center")
+            axes.annotate(f"{value:.1f} s", (value, place), (5, 0), textcoords="offset points", va="center")
         axes.set_yticks(places, list(seconds))
         axes.set_ylim(len(seconds) - 0.4, -0.6)
         axes.set_xlabel("seconds")

@@ -251,7 +251,7 @@ def test_the_rater_is_named_as_a_script_and_the_control_as_a_control(written):
 def test_the_page_says_what_came_of_it(written):
     _, page = written
     assert "Promote: accuracy 47.0% → 57.0%" in page
-    assert "+10.0 points (95 % interval +6.0 points to +14.0 points, paired on 200 examples" in page
+    assert "+10.0 points (95% interval +6.0 points to +14.0 points, paired on 200 examples" in page
     assert "conflicting label" in page
     assert "in the test split" in page
 

@@ -60,7 +60,7 @@ def demo(
         bool | None, typer.Option("--stay/--stop", help="Leave the stack up until Ctrl-C (default: on a terminal).")
     ] = None,
 ) -> None:
-    """Run the whole loop once on real text, and show what came of it."""
+    """Run the whole loop once on real text."""
     from flows.demo import run_demo
 
     raise typer.Exit(run_demo(_settings(), json_file=json_file, offline=offline, stay=stay))
@@ -71,7 +71,7 @@ def up(
     foreground: Annotated[bool, typer.Option("--foreground", help="Stay, and stop everything on Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Start the local stack: Prefect, MLflow, worker, gateway, dashboard."""
+    """Start the local stack of services."""
     from flows import stack
 
     settings = _settings()
@@ -88,7 +88,7 @@ def up(
 
 @app.command()
 def down() -> None:
-    """Stop the local stack; what a killed one left behind too."""
+    """Stop the local stack."""
     from flows import stack
 
     stopped = stack.down(_settings())
@@ -97,7 +97,7 @@ def down() -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what runs, who serves, and how much feedback waits."""
+    """Say what runs, who serves, what feedback waits."""
     from flows.status import collect
 
     facts = collect(_settings())
@@ -123,7 +123,7 @@ def dashboard(
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine has, what is missing and how to get it."""
+    """Say what is missing here and how to get it."""
     from flows.doctor import examine
 
     checks = examine(_settings())
@@ -151,7 +151,7 @@ def ingest(
     licence: Annotated[str, typer.Option("--licence", help="Licence of the rows.")] = "unstated",
     as_json: Json = False,
 ) -> None:
-    """Make a validated data version from a file of your own."""
+    """Make a data version from a file of your own."""
     from flows.own import own_data
 
     settings = _settings()
@@ -159,9 +159,9 @@ def ingest(
     run = _run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
     from flows.outcomes import data_outcome
 
-    facts, lines = data_outcome(settings, table=recipe.sources[0].table)
+    facts, lines = data_outcome(settings, table=recipe.name)
     base = "summary" if task == "summarisation" else "library"
-    next_step = f"Next: banyan train {base} --table {recipe.sources[0].table}"
+    next_step = f"Next: banyan train {base} --table {recipe.name}"
     _say(as_json, {"run": run.id, **facts}, *lines, next_step)
 
 
@@ -175,7 +175,7 @@ def train(
     pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Train by a recipe on the worker; evaluate, gate and register what comes of it."""
+    """Train by a recipe, evaluate, gate and register."""
     from flows.own import chosen_recipe
     from flows.outcomes import model_outcome
 
@@ -194,7 +194,7 @@ def evaluate(
     version: Annotated[int | None, typer.Option("--version", help="Model version (default: the champion).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a registered version on its test split again, on the newest data."""
+    """Measure a registered version on its test split."""
     from flows.outcomes import model_outcome
 
     settings = _settings()
@@ -209,7 +209,10 @@ def promote(
     version: Annotated[int, typer.Option("--version", help="The version that would replace the champion.")],
     as_json: Json = False,
 ) -> None:
-    """Ask the gate about a version, and make it champion if the gate says so (exit code 1 if not)."""
+    """Make a version champion, if the gate says so.
+
+    Exit code 1 if it does not.
+    """
     from flows.outcomes import model_outcome
 
     settings = _settings()
@@ -226,7 +229,7 @@ def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Kept in the journal.")] = "asked for at the command line",
     as_json: Json = False,
 ) -> None:
-    """Serve an earlier champion again; the move is journalled."""
+    """Serve an earlier champion again."""
     from flows.outcomes import roll_back
 
     now = roll_back(_settings(), table=table, to=to, reason=reason)
@@ -239,7 +242,7 @@ def retrain(
     pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
     as_json: Json = False,
 ) -> None:
-    """Retrain from the base weights on all admitted feedback, and gate the result against the champion."""
+    """Retrain on all admitted feedback, and ask the gate."""
     from flows.outcomes import model_outcome
 
     settings = _settings()
@@ -258,7 +261,7 @@ def ask(
     subject: Annotated[str | None, typer.Option("--subject", help="Who asks; kept as a keyed pseudonym.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Ask the champion, and get an answer with its receipt."""
+    """Ask the champion; get an answer with a receipt."""
     from flows import gateway
 
     settings = _settings()
@@ -287,7 +290,7 @@ def rate(
     fate: Annotated[bool, typer.Option("--fate", help="REQUEST is a feedback id: say what became of it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Approve, reject or correct an answer; or look up what became of your feedback."""
+    """Rate an answer, or see what became of a rating."""
     from flows import gateway
 
     settings = _settings()

@@ -11,7 +11,7 @@ RECIPES = Path(__file__).parent / "recipes"
 
 
 def own_data(file: Path, *, task: str, table: str | None, columns: str, licence: str) -> Ingest:
-    """The ingest recipe of one file.
+    """The ingest recipe of one file; its name is the table's.
 
     Args:
         table: default: the file's name, in the letters that a table may have.
@@ -37,7 +37,7 @@ def own_data(file: Path, *, task: str, table: str | None, columns: str, licence:
         columns={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
         licence=licence,
     )
-    recipe = Ingest(name=name, sources=(source,))
+    recipe: Ingest = parse_recipe({"kind": "ingest", "name": name, "sources": [source.model_dump()]})
     read_file(source, max_chars=recipe.max_text_chars)  # here, so that a mistake is told before anything is started
     return recipe
 

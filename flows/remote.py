@@ -84,6 +84,16 @@ class Prefect:
         run: dict[str, Any] = self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
+    def unfinished(self, deployment: str) -> str | None:
+        """The newest run of `flow/deployment` that is not over: one that a killed stack left, or somebody else's."""
+        found = self._call("GET", f"/deployments/name/{deployment}", missing=f"there is no deployment {deployment}")
+        wanted = {
+            "deployment_id": {"any_": [found["id"]]},
+            "state": {"type": {"not_any_": sorted(TERMINAL)}},
+        }
+        runs = self._call("POST", "/flow_runs/filter", {"flow_runs": wanted, "sort": "START_TIME_DESC", "limit": 1})
+        return str(runs[0]["id"]) if runs else None
+
     def read(self, run_id: str) -> Run:
         """The run with its steps and, for a long one, its progress."""
         raw = self._call("GET", f"/flow_runs/{run_id}", missing=f"there is no run {run_id}")

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TypeVar, cast
 
 from components.errors import BanyanError, GatewayUnavailable, NoChampion
 from components.refs import ModelRef
@@ -15,6 +16,8 @@ from components.serving.batching import Batcher, Engine
 
 log = logging.getLogger("banyan.gateway")
 LONGEST_PAUSE_SECONDS = 60.0
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -69,8 +72,7 @@ class Champions:
         self._max_batch = max_batch
         self._seats: dict[str, Seat] = {}
         self._registry_problem: str | None = "the registry has not been asked yet"
-        self._asking = ThreadPoolExecutor(1, "registry")
-        self._loader = ThreadPoolExecutor(1, "loader")  # one load at a time: two would double the peak
+        self._one_load = asyncio.Lock()  # two at a time would double the peak of memory
         self._drains: set[asyncio.Task[None]] = set()
         self.num_swaps = 0
 
@@ -111,9 +113,8 @@ class Champions:
 
     async def check(self) -> None:
         """One look at the registry; starts what is to be loaded, unseats what lost its alias."""
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.run_in_executor(self._asking, self._find)
+            found = await aside(self._find)
         except BanyanError as err:  # whoever answers now goes on answering
             if self._registry_problem != str(err):
                 log.warning("registry: %s", err)
@@ -128,7 +129,7 @@ class Champions:
                 seat.wanted, seat.problem, seat.num_failures, seat.retry_at = ref, "", 0, 0.0
             current = seat.batcher.engine.ref if seat.batcher else None
             if current != ref and seat.loading is None and time.monotonic() >= seat.retry_at:
-                seat.loading = loop.create_task(self._seat(seat, ref))
+                seat.loading = asyncio.create_task(self._seat(seat, ref))
 
     async def close(self) -> None:
         """Answer what waits, then let every model go."""
@@ -139,13 +140,12 @@ class Champions:
         for seat in list(self._seats.values()):
             await self._unseat(seat)
         await asyncio.gather(*self._drains)
-        self._asking.shutdown(wait=False, cancel_futures=True)
-        self._loader.shutdown(wait=False, cancel_futures=True)
 
     async def _seat(self, seat: Seat, ref: ModelRef) -> None:
         started = time.monotonic()
         try:
-            engine = await asyncio.get_running_loop().run_in_executor(self._loader, self._load, seat.table, ref)
+            async with self._one_load:
+                engine = await aside(lambda: self._load(seat.table, ref))
         except Exception as err:  # blanket: a folder of weights can fail in any way, and the old version goes on
             if seat.wanted == ref:
                 seat.problem = str(err) if isinstance(err, BanyanError) else f"{type(err).__name__}: {err}"
@@ -175,15 +175,44 @@ class Champions:
     def _drain(self, batcher: Batcher) -> None:
         # No gc.collect() afterwards: weights go with their last reference (tried with both heads), and a full
         # collection beside torch's half a million objects stops every thread for 0.2 s.
-        task = asyncio.get_running_loop().create_task(asyncio.to_thread(batcher.close))
+        task = asyncio.create_task(aside(batcher.close))
         self._drains.add(task)
         task.add_done_callback(self._drains.discard)
+
+
+async def aside(call: Callable[[], T]) -> T:
+    """`call()` in a thread of its own, which the process does not wait for at its end.
+
+    An executor's threads are joined by the interpreter: a registry that hangs would keep a stopped gateway alive.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, err: BaseException | None) -> None:
+        if future.done():  # cancelled meanwhile
+            return
+        if err is None:
+            future.set_result(cast(T, result))
+        else:
+            future.set_exception(err)
+
+    def work() -> None:
+        result, err = None, None
+        try:
+            result = call()
+        except BaseException as raised:  # handed on to whoever waits
+            err = raised
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, result, err)
+
+    threading.Thread(target=work, daemon=True).start()
+    return await future
 
 
 @contextlib.asynccontextmanager
 async def watching(champions: Champions) -> AsyncIterator[Champions]:
     """Follow the aliases while the block runs; drain at its end."""
-    watcher = asyncio.get_running_loop().create_task(champions.watch())
+    watcher = asyncio.create_task(champions.watch())
     try:
         yield champions
     finally:

@@ -270,7 +270,7 @@ class Application:
 APPLICATIONS: tuple[Application, ...] = (
     Application("classification", ("classification",)),
     Application("summarisation", ("summarisation",)),
-    Application("generation", ("generation", "pretraining")),
+    Application("generation", ("generation", "corpus")),
     Application("question_answering", ("question_answering",)),
     Application("translation", ("translation",)),
     Application("entities", ("entities",)),

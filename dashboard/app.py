@@ -8,7 +8,7 @@ import streamlit as st
 from components.errors import BanyanError
 from dashboard import state, widgets
 from dashboard.text import LANGUAGES
-from dashboard.viewmodels.shapes import Box
+from dashboard.viewmodels.shapes import Box, service_lines
 
 log = logging.getLogger("banyan.dashboard")
 PAGES = {
@@ -30,9 +30,11 @@ def main() -> None:
         st.Page(f"views/{name}.py", title=words(f"page.{name}"), icon=icon, default=name == "ecosystem")
         for name, icon in PAGES.items()
     ]
-    page: Any = st.navigation(pages)
+    page: Any = st.navigation(pages, position="hidden")  # drawn by hand below: the name of the house comes first
     with st.sidebar:
         widgets.brand(words)
+        for one in pages:
+            st.page_link(one)
         st.segmented_control(
             words("app.language"),
             list(LANGUAGES),
@@ -41,6 +43,7 @@ def main() -> None:
             required=True,
             label_visibility="collapsed",
         )
+        widgets.services(words("app.services"), service_lines(state.stores().services(), words))
     try:
         page.run()
     except BanyanError as err:  # a setting with a typo, for one: said, not traced

@@ -74,8 +74,8 @@ def _node(node: LoopNode) -> str:
         f'<a class="node {row}{turn} n-{node.stage} s-{node.state}" href="{escape(node.page)}" '
         f'data-page="{escape(node.page)}" title="{escape(node.meaning)}">'
         f'<span class="ico">{icon(node.stage)}</span><span><span class="t">{escape(node.title)}</span>'
-        f'<br><span class="n">{escape(node.line)}</span>'
-        f'<br><span class="s">{sign(node.state)}{escape(node.state_text)}</span></span>{_ARROW}</a>'
+        f'<span class="n">{escape(node.line)}</span>'
+        f'<span class="s">{sign(node.state)}{escape(node.state_text)}</span></span>{_ARROW}</a>'
     )
 
 
@@ -156,7 +156,7 @@ def tree(view: TreeView) -> str:
 def _tree(view: TreeView, layout: int, size: tuple[int, int], box: tuple[int, int]) -> str:
     width, height = size
     on = {leaf.name for leaf in view.leaves if leaf.is_grown}
-    boughs = ""
+    boughs, foliage = "", ""
     for leaf in view.leaves:
         x, y = _PLACES[leaf.name][layout]
         for parent in leaf.parents:
@@ -167,24 +167,47 @@ def _tree(view: TreeView, layout: int, size: tuple[int, int], box: tuple[int, in
             boughs += (
                 f'<path class="bough{lit}" d="M{px} {py}C{px} {middle} {x} {middle} {x} {y}" stroke-width="{thick}"/>'
             )
-    foliage = ""
-    for leaf in view.leaves:
-        if leaf.is_grown and leaf.parents:
-            x, y = _PLACES[leaf.name][layout]
-            foliage += f'<ellipse class="foliage" cx="{x}" cy="{y}" rx="{box[0] * 0.85}" ry="{box[1] * 1.1}"/>'
+            if lit and py < 400:
+                foliage += _twig((px, py), (x, y))
     soil = f'<path class="soil" d="M{width * 0.12} {height - 18}H{width * 0.88}"/>'
+    x, y = _PLACES["nlp"][layout]
+    boughs += "".join(
+        f'<path class="bough{" on" * ("nlp" in on)}" d="M{x} {y}C{x} {y + 40} {x + reach / 2} {height - 22} '
+        f'{x + reach} {height - 16}" stroke-width="6"/>'
+        for reach in (-110, -60, 60, 110)
+    )
     leaves = "".join(_leaf(leaf, _PLACES[leaf.name][layout], box, layout) for leaf in view.leaves)
     return (
         f'<svg class="treepic" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(view.label)}">'
-        f"{foliage}{soil}{boughs}{leaves}</svg>"
+        f"{soil}{boughs}{foliage}{leaves}</svg>"
     )
+
+
+def _twig(parent: tuple[int, int], child: tuple[int, int]) -> str:
+    """Leaves on both sides of a bough that is alive, following its curve."""
+    (px, py), (x, y) = parent, child
+    middle = (y + py) / 2
+    drawn = ""
+    for number, t in enumerate((0.3, 0.42, 0.54, 0.66, 0.78)):
+        u = 1 - t  # a cubic Bézier curve and its tangent
+        at_x = u**3 * px + 3 * u * u * t * px + 3 * u * t * t * x + t**3 * x
+        at_y = u**3 * py + 3 * u * u * t * middle + 3 * u * t * t * middle + t**3 * y
+        side = 1 if number % 2 else -1
+        lean = -90 + 52 * side + (14 if x > px else -14)
+        drawn += (
+            f'<path class="green" d="M0 0C6 -8 16 -8 22 0C16 8 6 8 0 0z" '
+            f'transform="translate({at_x:.0f} {at_y:.0f}) rotate({lean})"/>'
+        )
+    return drawn
 
 
 def _leaf(leaf: TreeLeaf, place: tuple[int, int], box: tuple[int, int], layout: int) -> str:
     x, y = place
     width, height = box
-    if layout == 1 and len(leaf.title) > 9:
-        width += 34  # "Neural networks" stands alone in its row
+    if layout == 1 and not leaf.title.isascii():
+        width = max(width, 16 * len(leaf.title) + 12)
+    elif layout == 1:
+        width = max(width, 8 * len(leaf.title) + 14)  # a long name stands alone in its row
     shown = leaf.models if layout == 0 else leaf.models_short
     kinds = " on" * leaf.is_grown + " own" * bool(leaf.models)
     model = f'<text class="m" x="{x}" y="{y + 24}">{escape(shown)}</text>' if shown else ""

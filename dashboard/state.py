@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import TypeVar
 
 import streamlit as st
 
 from components.settings import load_settings
-from dashboard.stores import Reading, StoreError, StoreName, Stores
+from dashboard.records import Reading, StoreError, StoreName
+from dashboard.stores import Stores
 from dashboard.text import LANGUAGES, Language, Words
 
 T = TypeVar("T")
@@ -42,6 +44,10 @@ class Memory:
             self._answers[question] = reading  # type: ignore[assignment]
         return reading
 
+    def knows(self, question: str) -> bool:
+        with self._lock:
+            return question in self._answers
+
     def forget(self) -> None:
         """Ask everybody again: something has just been changed from here."""
         with self._lock:
@@ -59,8 +65,10 @@ def memory() -> Memory:
 
 
 def read(question: str, store: StoreName, ask: Callable[[], T]) -> Reading[T]:
-    """What a store says, or said last; see `Memory.read`."""
-    return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS)
+    """What a store says, or said last; see `Memory.read`. Only the very first time is worth a sign of waiting."""
+    first = nullcontext() if memory().knows(question) else st.spinner(words()("app.reading"))
+    with first:
+        return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS)
 
 
 def words() -> Words:

@@ -10,7 +10,7 @@ import streamlit as st
 from dashboard.text import Words
 from dashboard.viewmodels.models import Interval
 from dashboard.viewmodels.playground import FateStep
-from dashboard.viewmodels.shapes import Bar, Box, Fact, Line, Tile
+from dashboard.viewmodels.shapes import Bar, Box, Fact, Line, ServiceLine, Tile
 
 HERE = Path(__file__).parent
 
@@ -57,6 +57,18 @@ def brand(words: Words) -> None:
     )
 
 
+def services(title: str, shown: Sequence[ServiceLine]) -> None:
+    """The stack's processes with a sign each; those with pages of their own are links."""
+    if not shown:
+        return
+    rows = "".join(
+        f'<{"a" if line.url else "span"} class="s-{line.state}" href="{escape(line.url)}" target="_blank">'
+        f'<i class="b-sign"></i>{escape(line.name)}</{"a" if line.url else "span"}>'
+        for line in shown
+    )
+    st.html(f'<div class="b-services"><b>{escape(title)}</b>{rows}</div>')
+
+
 def heading(title: str, lead: str = "") -> None:
     st.html(f'<h1 class="b-title">{escape(title)}</h1>' + (f'<p class="b-lead">{escape(lead)}</p>' if lead else ""))
 
@@ -100,11 +112,20 @@ def state(kind: str, text: str) -> str:
     return f'<span class="b-state b-pill s-{kind}"><i class="b-sign"></i>{escape(text)}</span>'
 
 
+def small(text: str) -> str:
+    """Markup of a quiet last line of a card."""
+    return f'<div class="f">{escape(text)}</div>'
+
+
 def status(kind: str, text: str) -> None:
     st.html(state(kind, text))
 
 
-def bars(shown: Sequence[Bar]) -> None:
+def bars(shown: Sequence[Bar], *, otherwise: str = "") -> None:
+    """Bars under each other; the sentence `otherwise` when there are none."""
+    if not shown:
+        note(otherwise)
+        return
     st.html('<div class="b-bars">' + "".join(_bar(bar) for bar in shown) + "</div>")
 
 
@@ -125,8 +146,8 @@ def interval(shown: Interval) -> None:
         f'<span class="zero" style="left:{zero:.2f}%"></span><span class="tick" style="left:{zero:.2f}%">0</span>'
         f'<span class="range" style="left:{left:.2f}%;width:{right - left:.2f}%"></span>'
         f'<span class="point" style="left:{shown.point * 100:.2f}%"></span>'
-        f'<span class="tick" style="left:{left:.2f}%">{escape(shown.low_text)}</span>'
-        f'<span class="tick" style="left:{right:.2f}%">{escape(shown.high_text)}</span></div>'
+        f'<span class="tick lo" style="left:{left:.2f}%">{escape(shown.low_text)}</span>'
+        f'<span class="tick hi" style="left:{right:.2f}%">{escape(shown.high_text)}</span></div>'
     )
 
 
@@ -143,30 +164,36 @@ def facts(shown: Iterable[Fact]) -> None:
     )
 
 
-def lines(shown: Iterable[Line]) -> None:
+def lines(shown: Sequence[Line], *, otherwise: str = "") -> None:
+    """What happened, line by line; the sentence `otherwise` when nothing did."""
+    if not shown:
+        note(otherwise)
+        return
     st.html('<div class="b-rows">' + "".join(_line(line) for line in shown) + "</div>")
 
 
 def _line(line: Line) -> str:
     small = f"<small>{escape(line.note)}</small>" if line.note else ""
-    end = f' <span class="e">{escape(line.end)}</span>' if line.end else ""
     return (
         f'<div class="b-row"><span class="e" style="text-align:left">{escape(line.when)}</span>'
-        f'<span class="b">{escape(line.text)}{small}</span><span>{state(line.state, line.state_text)}{end}</span></div>'
+        f'<span class="b">{escape(line.text)}{small}</span><span>{state(line.state, line.state_text)}</span>'
+        f'<span class="e">{escape(line.end)}</span></div>'
     )
 
 
-def card(title: str, side: str, texts: Iterable[str], *, is_quiet: bool = False, foot: str = "") -> str:
-    """Markup of a card; `foot` is markup already."""
+def card(title: str, side: str, texts: Iterable[str], *, kind: str = "", is_quiet: bool = False, foot: str = "") -> str:
+    """Markup of a card. `kind`: a state whose sign stands beside the title; `foot` is markup already."""
     body = "".join(f"<p>{escape(text)}</p>" for text in texts)
+    aside = '<i class="b-sign"></i>' if kind else f"<small>{escape(side)}</small>"
     return (
-        f'<div class="b-card{" quiet" * is_quiet}"><div class="h"><span>{escape(title)}</span>'
-        f"<small>{escape(side)}</small></div>{body}{foot}</div>"
+        f'<div class="b-card{" quiet" * is_quiet} s-{kind or "none"}"><div class="h"><span>{escape(title)}</span>'
+        f"{aside}</div>{body}{foot}</div>"
     )
 
 
-def cards(shown: Iterable[str]) -> None:
-    st.html('<div class="b-cards">' + "".join(shown) + "</div>")
+def cards(shown: Iterable[str], *, least: int = 250) -> None:
+    """A grid of cards, each at least so many pixels wide."""
+    st.html(f'<div class="b-cards" style="--least:{least}px">' + "".join(shown) + "</div>")
 
 
 def steps(shown: Iterable[FateStep]) -> None:

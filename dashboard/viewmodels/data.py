@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dashboard.stores import DataState, DataVersion
+from dashboard.records import DataState, DataVersion
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Bar, Box, Fact, Tile, Tone, short
 

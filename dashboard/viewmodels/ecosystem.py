@@ -6,9 +6,18 @@ from typing import Any
 
 from components.ecosystem import APPLICATIONS, STAGES, Observation, State, stage_of, state_of
 from components.ledger.schema import VerdictRow
-from dashboard.stores import DataState, DataVersion, LedgerState, ModelVersion, Orchestration, Reading, Run, Seat
+from dashboard.records import DataState, DataVersion, LedgerState, ModelVersion, Orchestration, Reading, Run, Seat
 from dashboard.text import Words
-from dashboard.viewmodels.shapes import Tile, champion_of, difference, last_verdict, metric_of, score, short
+from dashboard.viewmodels.shapes import (
+    Tile,
+    bare_difference,
+    champion_of,
+    difference,
+    last_verdict,
+    metric_of,
+    score,
+    short,
+)
 
 ENDED_BADLY = {"FAILED", "CRASHED"}
 
@@ -63,7 +72,6 @@ class ApplicationCard:
     title: str
     text: str
     state: State
-    state_text: str
     is_alive: bool
 
 
@@ -254,7 +262,7 @@ def heart(readings: Readings, words: Words) -> Heart:
         note = words(
             "heart.interval.level",
             level=words.percent(float(verdict.policy.get("confidence_level", 0.95)), decimals=0),
-            low=difference(words, metric, verdict.low),
+            low=bare_difference(metric, verdict.low),
             high=difference(words, metric, verdict.high),
             count=words.number(verdict.num_examples),
         )
@@ -334,7 +342,6 @@ def _applications(readings: Readings, words: Words) -> list[ApplicationCard]:
                 words(f"application.{application.name}"),
                 text,
                 state,  # type: ignore[arg-type]
-                words(f"state.{state}"),
                 bool(names),
             )
         )

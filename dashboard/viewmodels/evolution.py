@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.ecosystem import FAMILIES, FAMILY_OF_BASE, grown
-from dashboard.stores import ModelVersion
+from dashboard.records import ModelVersion
 from dashboard.text import Words
 
 
@@ -36,6 +36,8 @@ class FamilyCard:
     paper_url: str
     status: str
     is_grown: bool
+    is_foundation: bool
+    """A field or a method, or an ancestor of what is grown: nothing of its own is missing here."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def evolution(models: Sequence[ModelVersion], words: Words) -> EvolutionView:
             )
         )
         if mine:
-            status = f"{words('evolution.grown')}: {', '.join(f'{model.table} v{model.version}' for model in mine)}"
+            status = f"{words('evolution.grown')} · {', '.join(_versions(mine))}"
         elif family.is_trainable:
             status = words("evolution.foundation" if family.name in reached else "evolution.not_grown")
         else:
@@ -90,6 +92,18 @@ def evolution(models: Sequence[ModelVersion], words: Words) -> EvolutionView:
                 paper_url=family.paper.url,
                 status=status,
                 is_grown=bool(mine),
+                is_foundation=not mine and status == words("evolution.foundation"),
             )
         )
     return EvolutionView(TreeView(words("evolution.tree"), tuple(leaves)), tuple(cards), not models)
+
+
+def _versions(models: Sequence[ModelVersion]) -> list[str]:
+    """`library v1–v3`, by table."""
+    found: dict[str, list[int]] = {}
+    for model in models:
+        found.setdefault(model.table, []).append(model.version)
+    return [
+        f"{table} v{min(versions)}" + (f"–v{max(versions)}" if len(versions) > 1 else "")
+        for table, versions in sorted(found.items())
+    ]

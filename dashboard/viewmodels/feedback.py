@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from components.ecosystem import State
 from components.ledger.schema import FATES, Feedback
-from dashboard.stores import LedgerState, TableActivity
+from dashboard.records import LedgerState, TableActivity
 from dashboard.text import Words
-from dashboard.viewmodels.shapes import Bar, Line
+from dashboard.viewmodels.shapes import Bar, Line, Tile
 
 STATE_OF_FATE: Mapping[str, State] = {
     "received": "waiting",
@@ -28,9 +28,8 @@ class FeedbackView:
     trigger_share: float
     trigger_count: str
     trigger_note: str
-    right: str
-    """Share of corrected answers that are right now; empty while it has not been measured."""
-    right_note: str
+    effect: Tile
+    """Share of corrected answers that are right now."""
 
 
 def with_feedback(ledger: LedgerState) -> list[TableActivity]:
@@ -72,8 +71,11 @@ def feedback_view(table: TableActivity, *, floor: int, words: Words) -> Feedback
         trigger_share=min(1.0, table.num_pending / floor),
         trigger_count=words("feedback.trigger.count", count=words.number(table.num_pending), floor=words.number(floor)),
         trigger_note=words("feedback.trigger.reached" if table.num_pending >= floor else "feedback.trigger.below"),
-        right=words.percent(right, decimals=0) if right is not None else "",
-        right_note=words("feedback.effect.note" if right is not None else "feedback.effect.none"),
+        effect=Tile(
+            words("feedback.effect"),
+            words.percent(right, decimals=0) if right is not None else words("tile.unknown"),
+            words("feedback.effect.note" if right is not None else "feedback.effect.none"),
+        ),
     )
 
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from components.ecosystem import State
 from components.ledger.schema import JournalEntry, VerdictRow
-from dashboard.stores import LedgerState, ModelVersion
+from dashboard.records import LedgerState, ModelVersion
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import (
     LOWER_IS_BETTER,
     Bar,
     Fact,
     Line,
+    bare_difference,
     champion_of,
     difference,
     last_verdict,
@@ -48,7 +49,7 @@ class VerdictView:
 
 @dataclass(frozen=True)
 class VersionRow:
-    version: int
+    version: str
     role: str
     score: str
     data: str
@@ -60,7 +61,7 @@ class VersionRow:
 @dataclass(frozen=True)
 class ModelsView:
     champion: ModelVersion | None
-    title: str
+    lineage_of: str
     metric: str
     is_lower_better: bool
     bars: tuple[Bar, ...]
@@ -78,6 +79,11 @@ def names(models: Sequence[ModelVersion]) -> list[str]:
     return sorted(found, key=lambda name: (not found[name], name))
 
 
+def retrainable(models: Sequence[ModelVersion]) -> list[str]:
+    """Tables of the models that feedback can improve: those that answer a task."""
+    return sorted({model.table for model in models if model.task != "corpus"})
+
+
 def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name: str, words: Words) -> ModelsView:
     """The page for one registered model; `models` holds at least one version of it."""
     mine = [model for model in models if model.name == name]
@@ -86,10 +92,9 @@ def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name
     metric = metric_of(shown)
     verdicts = ledger.verdicts if ledger else ()
     last = last_verdict(verdicts, name)
-    title = words("models.champion") + f" v{champion.version}" if champion else words("models.no_champion")
     return ModelsView(
         champion=champion,
-        title=title,
+        lineage_of=f"{shown.table} v{shown.version}",
         metric=words.named("metric", metric),
         is_lower_better=metric in LOWER_IS_BETTER,
         bars=tuple(bars(mine, verdicts, metric, words)),
@@ -117,9 +122,11 @@ def bars(mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: s
     if control:
         label = words("models.bar.control", version=control.version)
         values.append((label, control.metrics[metric], "warn", words("models.bar.control.note")))
-    baseline = baseline_of(shown, verdicts, metric)
+    baseline = baseline_of([shown, *mine], verdicts, metric)
     if baseline is not None:
-        values.append((words("models.bar.baseline"), baseline, "plain", ""))
+        value, version = baseline
+        note = words("models.bar.baseline.note", version=version) if version != shown.version else ""
+        values.append((words("models.bar.baseline"), value, "plain", note))
     top = 1.0 if metric not in LOWER_IS_BETTER else max(value for _, value, _, _ in values) or 1.0
     chance = shown.metrics.get("chance") if metric == "accuracy" else None
     return [
@@ -128,20 +135,28 @@ def bars(mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: s
     ]
 
 
-def baseline_of(model: ModelVersion, verdicts: Sequence[VerdictRow], metric: str) -> float | None:
-    """The plain baseline's score on the same rows: as it was logged, else from the gate's difference."""
-    for key in (f"baseline_{metric}", f"baseline.{metric}"):
-        if key in model.metrics:
-            return model.metrics[key]
-    verdict = last_verdict(verdicts, model.name, model.version, against="baseline")
-    return model.metrics[metric] - verdict.difference if verdict else None
+def baseline_of(
+    models: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: str
+) -> tuple[float, int] | None:
+    """The plain baseline's score on the test split and the version that it was measured beside: the first of
+
+    `models` that knows, by what was logged, else by the gate's difference.
+    """
+    for model in models:
+        logged = model.metrics.get(f"baseline_{metric}")
+        if logged is not None:
+            return logged, model.version
+        verdict = last_verdict(verdicts, model.name, model.version, against="baseline")
+        if verdict and metric in model.metrics:
+            return model.metrics[metric] - verdict.difference, model.version
+    return None
 
 
 def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
     """A verdict with its interval, drawn against zero."""
     state = VERDICT_STATE[row.verdict]
     against = "models.verdict.against.champion" if row.against == "champion" else "models.verdict.against.baseline"
-    low, high = difference(words, row.metric, row.low), difference(words, row.metric, row.high)
+    low, high = bare_difference(row.metric, row.low), difference(words, row.metric, row.high)
     detail = words(
         "models.verdict.detail",
         difference=difference(words, row.metric, row.difference),
@@ -151,7 +166,7 @@ def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
         count=words.number(row.num_examples),
     )
     more = words("models.verdict.more", count=words.number(row.num_more_needed)) if row.num_more_needed else ""
-    reach = max(abs(row.low), abs(row.high), 1e-9) * 1.35
+    reach = max(abs(row.low), abs(row.high), 1e-9) * 1.6
 
     def place(value: float) -> float:
         return (value + reach) / (2 * reach)
@@ -168,7 +183,7 @@ def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
 
 def _version_row(model: ModelVersion, metric: str, words: Words) -> VersionRow:
     return VersionRow(
-        version=model.version,
+        version=words("version", version=model.version),
         role=words("models.role.champion") if model.is_champion else words.named("models.role", model.role),
         score=score(words, metric, model.metrics[metric]) if metric in model.metrics else words("tile.unknown"),
         data=short(model.tags.get("banyan.data_version", "")),
@@ -211,6 +226,6 @@ def _move(entry: JournalEntry, words: Words) -> Line:
         text=text,
         note=" · ".join(part for part in (entry.actor, entry.note) if part),
         state=unfinished or "ready",  # type: ignore[arg-type]
-        state_text=words(f"models.journal.{entry.state}") if unfinished else words("state.ready"),
+        state_text=words(f"models.journal.{entry.state}"),
         end=short(entry.hash),
     )

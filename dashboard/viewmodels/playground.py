@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.ledger.schema import FATES, Fate
-from dashboard.stores import Answered, Seat
+from dashboard.records import Answered, Seat
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Bar, Fact, short
 

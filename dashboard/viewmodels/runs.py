@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from components.ecosystem import State
-from dashboard.stores import Orchestration, Run, RunDetail
+from dashboard.records import Orchestration, Run, RunDetail
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Bar, Line
 
@@ -61,6 +61,11 @@ def title(run: Run, words: Words) -> str:
     return f"{name}: {run.table}" if run.table else name
 
 
+def reason(message: str) -> str:
+    """What went wrong, without Prefect's preamble; the log has the rest."""
+    return message.removeprefix("Flow run encountered an exception: ").split("\n")[0][:240]
+
+
 def run_view(detail: RunDetail, words: Words) -> RunView:
     """Inside one run: its steps as bars of time."""
     longest = max((step.seconds for step in detail.steps), default=0.0) or 1.0
@@ -82,12 +87,12 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
 def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:
     state = STATE_OF_RUN.get(run.state, "waiting")
     step = found.running_steps.get(run.id, "")
-    why = run.message if state == "failed" else words("line.step", step=step.replace("_", " ")) if step else ""
+    why = reason(run.message) if state == "failed" else words("line.step", step=step.replace("_", " ")) if step else ""
     by = words(f"runs.by.{run.by}") if words.has(f"runs.by.{run.by}") else ""
     return Line(
         when=words.ago(max(0.0, now - run.created_at)),
         text=title(run, words),
-        note=" · ".join(part for part in (why[:240], by, run.name) if part),
+        note=" · ".join(part for part in (why, by) if part),
         state=state,
         state_text=words.named("runs.state", run.state),
         end=words.duration(run.seconds) if run.seconds else "",

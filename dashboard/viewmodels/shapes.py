@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from components.ecosystem import State
 from components.ledger.schema import VerdictRow
-from dashboard.stores import ModelVersion, Reading
+from dashboard.records import ModelVersion, Reading, Service
 from dashboard.text import Words, signed
 
 METRIC_OF_TASK: Mapping[str, str] = {"classification": "accuracy", "summarisation": "rougeL", "corpus": "bits_per_byte"}
@@ -65,6 +65,31 @@ class Fact:
     is_code: bool = False
 
 
+@dataclass(frozen=True)
+class ServiceLine:
+    name: str
+    state: State
+    url: str
+    """Of its own pages; empty when it has none for people."""
+
+
+STATE_OF_SERVICE: Mapping[str, State] = {"ready": "ready", "done": "ready", "failed": "failed", "stopped": "empty"}
+WITH_PAGES = {"prefect", "mlflow"}
+
+
+def service_lines(services: Iterable[Service], words: Words) -> list[ServiceLine]:
+    """The long-running processes of the local stack."""
+    return [
+        ServiceLine(
+            words.named("service", service.name),
+            STATE_OF_SERVICE.get(service.state, "working"),
+            service.url if service.name in WITH_PAGES else "",
+        )
+        for service in services
+        if words.has(f"service.{service.name}")
+    ]
+
+
 def notice(reading: Reading[Any], words: Words, *, now: float | None = None) -> Box | None:
     """What a page says of a reading that is not fresh; None when it is."""
     if reading.problem is None:
@@ -93,6 +118,11 @@ def score(words: Words, metric: str, value: float) -> str:
 def difference(words: Words, metric: str, value: float) -> str:
     """Of two scores, signed."""
     return words.points(value) if metric in SHARES else signed(value, decimals=3)
+
+
+def bare_difference(metric: str, value: float) -> str:
+    """The same without its unit."""
+    return signed(value * 100) if metric in SHARES else signed(value, decimals=3)
 
 
 def champion_of(models: Iterable[ModelVersion], name: str) -> ModelVersion | None:

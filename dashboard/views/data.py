@@ -3,8 +3,8 @@
 import streamlit as st
 
 from dashboard import widgets
+from dashboard.records import DataVersion
 from dashboard.state import read, stores, words
-from dashboard.stores import DataVersion
 from dashboard.viewmodels.data import DataView, data_view, label_of
 from dashboard.viewmodels.shapes import notice
 
@@ -57,10 +57,10 @@ def show() -> None:
     left, right = st.columns(2, gap="large")
     with left:
         widgets.section(say("data.rejects"))
-        widgets.bars(view.rejects) if view.rejects else widgets.note(say("data.rejects.none"))
+        widgets.bars(view.rejects, otherwise=say("data.rejects.none"))
     with right:
         checks(view, version)
-    widgets.section(say("models.lineage"))
+    widgets.section(say("data.lineage"))
     widgets.facts(view.facts)
 
 

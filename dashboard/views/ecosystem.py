@@ -27,10 +27,11 @@ def show() -> None:
         widgets.box(notice(reading, say))
     widgets.section(say("ecosystem.applications"), say("ecosystem.applications.lead"))
     widgets.cards(
-        widgets.card(
-            card.title, "", [card.text], is_quiet=not card.is_alive, foot=widgets.state(card.state, card.state_text)
-        )
-        for card in view.applications
+        (
+            widgets.card(card.title, "", [card.text], kind=card.state, is_quiet=not card.is_alive)
+            for card in view.applications
+        ),
+        least=200,
     )
     widgets.note(say("app.updated", time=say.clock(time.time())))
 

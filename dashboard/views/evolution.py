@@ -9,9 +9,12 @@ from dashboard.viewmodels.shapes import notice
 
 
 def card(shown: FamilyCard) -> str:
-    kind = "ready" if shown.is_grown else "empty"
+    if shown.is_foundation:
+        foot = widgets.small(shown.status)
+    else:
+        foot = widgets.state("ready" if shown.is_grown else "empty", shown.status)
     paper = f'<p><a href="{escape(shown.paper_url)}" target="_blank">{escape(shown.paper)}</a></p>'
-    return widgets.card(shown.title, shown.year, [shown.meaning], foot=paper + widgets.state(kind, shown.status))
+    return widgets.card(shown.title, shown.year, [shown.meaning], foot=paper + foot)
 
 
 def show() -> None:

@@ -47,15 +47,15 @@ def show() -> None:
     view = models_view(models.value, ledger.value, name, say)
     left, right = st.columns([3, 2], gap="large")
     with left:
-        widgets.section(f"{say('models.compare')}: {view.metric}")
+        widgets.section(say("models.compare", metric=view.metric))
         widgets.note(say("models.compare.lead.lower" if view.is_lower_better else "models.compare.lead"))
         widgets.bars(view.bars)
     with right:
         verdict(view)
     versions(view)
     widgets.section(say("models.journal"))
-    widgets.lines(view.moves) if view.moves else widgets.note(say("models.journal.empty"))
-    widgets.section(f"{say('models.lineage')}: {view.title}")
+    widgets.lines(view.moves, otherwise=say("models.journal.empty"))
+    widgets.section(say("models.lineage", model=view.lineage_of))
     widgets.facts(view.lineage)
 
 

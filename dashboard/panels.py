@@ -1,0 +1,169 @@
+"""Parts of pages in which somebody does something: ask, judge, retrain, turn a page."""
+
+import streamlit as st
+
+from components.ledger.schema import FATES
+from dashboard import widgets
+from dashboard.records import Answered, Seat, StoreError
+from dashboard.state import REFRESH_SECONDS, memory, read, stores
+from dashboard.stores import PAGE_ROWS
+from dashboard.text import Words
+from dashboard.viewmodels.feedback import is_mostly_scripted, row_lines
+from dashboard.viewmodels.playground import fate_steps
+from dashboard.viewmodels.shapes import Box, notice
+
+# ---------------------------------------------------------------- playground
+
+
+def ask(seat: Seat, say: Words) -> None:
+    """A question to the serving model; its answer stays in the session until the next one."""
+    box = f"question {seat.table}"
+    question = st.text_area(say("playground.question"), key=box, height=170, placeholder=seat.example)
+    with st.container(horizontal=True):
+        asked = st.button(say("playground.ask"), type="primary", icon=":material/send:")
+        st.button(
+            say("playground.example"),
+            type="tertiary",
+            icon=":material/lightbulb:",
+            disabled=not seat.example,
+            on_click=st.session_state.__setitem__,
+            args=(box, seat.example),
+        )
+    if not asked:
+        return
+    st.session_state.pop("answered", None)
+    if not question.strip():
+        widgets.status("waiting", say("playground.blank"))
+        return
+    try:
+        with st.spinner(say("playground.waiting")):
+            st.session_state["answered"] = stores().ask(seat.table, question)
+    except StoreError as err:
+        widgets.box(Box("failed", say("playground.failed"), str(err)))
+
+
+def judge(answered: Answered, seat: Seat, say: Words) -> None:
+    """Thumbs, or the right answer: a label where there are labels. Then what became of it."""
+    sent = st.session_state.get(f"sent {answered.request_id}")
+    if sent:
+        fate(sent, say)
+        return
+    widgets.section(say("playground.opinion"))
+    with st.container(horizontal=True):
+        st.button(say("playground.approve"), icon=":material/thumb_up:", on_click=_send, args=(answered, "approve"))
+        st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        if seat.labels:
+            others = [label for label in seat.labels if label != answered.output]
+            hint = say("playground.correction.choose")
+            right = st.selectbox(say("playground.correct"), others, index=None, placeholder=hint, width=260)
+        else:
+            right = st.text_input(say("playground.correct"), placeholder=say("playground.correction"))
+        st.button(
+            say("playground.send"),
+            icon=":material/edit:",
+            disabled=not right,
+            on_click=_send,
+            args=(answered, "correct", right or ""),
+        )
+    if refused := st.session_state.pop("refused", ""):
+        widgets.box(Box("failed", say("playground.feedback.failed"), refused))
+
+
+def _send(answered: Answered, kind: str, correction: str = "") -> None:
+    try:
+        sent = stores().give_feedback(answered.request_id, kind=kind, correction=correction)
+    except StoreError as err:
+        st.session_state["refused"] = str(err)
+        return
+    memory().forget()
+    st.session_state[f"sent {answered.request_id}"] = sent
+
+
+@st.fragment(run_every=REFRESH_SECONDS)
+def fate(feedback_id: str, say: Words) -> None:
+    """The way of one feedback row so far; live."""
+    widgets.section(say("playground.fate"), say("playground.sent"))
+    history = read(f"fate {feedback_id}", "ledger", lambda: stores().fate_of(feedback_id))
+    widgets.box(notice(history, say))
+    widgets.steps(fate_steps(history.value or (), say))
+    widgets.note(say("playground.id", id=feedback_id))
+
+
+# ---------------------------------------------------------------- runs
+
+
+def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> None:
+    """The one thing an operator starts from here; asked twice."""
+
+    @st.dialog(say("runs.retrain"))
+    def confirm(table: str) -> None:
+        widgets.note(f"{say('runs.retrain.confirm', table=table)} {say('runs.retrain.lead')}")
+        if st.button(say("runs.retrain.yes"), type="primary"):
+            try:
+                stores().start_retraining(table, actor="dashboard")
+            except StoreError as err:
+                widgets.box(Box("failed", say("runs.retrain.refused"), str(err)))
+                return
+            memory().forget()
+            st.toast(say("runs.retrain.done"), icon=":material/check:")
+            st.rerun()
+
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        table = st.selectbox(say("runs.retrain"), tables, width=260, help=say("runs.retrain.lead"))
+        wanted = st.button(say("runs.retrain.button"), type="primary", disabled=not can_start, icon=":material/replay:")
+    if warning:
+        widgets.status("waiting", warning)
+    if wanted and table:
+        confirm(table)
+
+
+# ---------------------------------------------------------------- feedback
+
+
+def rows(table: str, say: Words) -> None:
+    """The rows themselves, a page at a time, narrowed by where they stand."""
+    widgets.section(say("feedback.rows"))
+    fate = st.segmented_control(
+        say("feedback.filter"),
+        ["all", *FATES],
+        default="all",
+        required=True,
+        label_visibility="collapsed",
+        format_func=lambda known: say("feedback.filter.all" if known == "all" else f"fate.{known}"),
+    )
+    place = f"page {table} {fate}"
+    before: int | None = st.session_state.get(place)
+    wanted = None if fate == "all" else fate
+    reading = read(f"feedback {place} {before}", "ledger", lambda: stores().feedback(table, fate=wanted, before=before))
+    widgets.box(notice(reading, say))
+    found = reading.value or ()
+    if is_mostly_scripted(found):
+        widgets.note(say("feedback.scripted"))
+    widgets.lines(row_lines(found, say), otherwise=say("feedback.rows.none"))
+    with st.container(horizontal=True):
+        if before is not None:
+            st.button(
+                say("feedback.rows.newest"), icon=":material/first_page:", on_click=st.session_state.pop, args=(place,)
+            )
+        if len(found) == PAGE_ROWS:
+            st.button(
+                say("feedback.rows.older"),
+                icon=":material/chevron_right:",
+                on_click=st.session_state.__setitem__,
+                args=(place, found[-1].sequence),
+            )
+
+
+def look_up(say: Words) -> None:
+    """What became of one row, by the id that its author was given."""
+    with st.expander(say("feedback.lookup"), icon=":material/search:"):
+        wanted = st.text_input(say("feedback.lookup.id")).strip()
+        if not wanted:
+            return
+        reading = read(f"fate {wanted}", "ledger", lambda: stores().fate_of(wanted))
+        widgets.box(notice(reading, say))
+        if reading.value:
+            widgets.steps(fate_steps(reading.value, say))
+        elif reading.value is not None:
+            widgets.note(say("feedback.lookup.none", id=wanted))

@@ -1,0 +1,374 @@
+"""A small installation with real stores: ledger, registry, data versions, gateway, Prefect. No model is trained.
+
+The gateway's engines are a few lines; everything that the dashboard reads is read from where it would be read.
+"""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pandas as pd
+
+from components.ledger.journal import Journal
+from components.ledger.schema import Fate
+from components.ledger.store import Ledger
+from components.refs import ModelRef
+from components.registry import Registry
+from components.settings import Settings
+from components.tasks.base import Answer
+
+LABELS = ("cirq", "django", "keras", "mne", "networkx", "nltk", "sympy", "twisted")
+TEXTS = (
+    "Returns the shortest path between two nodes, by Dijkstra's algorithm.",
+    "Simplify an expression by combining powers with like bases and exponents.",
+    "A middleware that adds headers to each response so that browsers do not cache it.",
+    "Split a text into sentences with an unsupervised model of abbreviations.",
+    "Dense layer: applies a matrix, adds a bias, and then an activation.",
+    "Decompose a two-qubit unitary into single-qubit gates and CZ gates.",
+    "Read the head position of a recording and interpolate over bad channels.",
+    "A protocol that parses lines and hands each on to a callback.",
+)
+
+
+@dataclass(frozen=True)
+class Installation:
+    settings: Settings
+    models: dict[str, ModelRef]
+
+    def environment(self) -> dict[str, str]:
+        """What a dashboard in a process of its own is started with."""
+        ours = {
+            "BANYAN_WORKSPACE": str(self.settings.workspace.root),
+            "BANYAN_MLFLOW_URL": self.settings.mlflow_url,
+            "BANYAN_PREFECT_URL": self.settings.prefect_url,
+            "BANYAN_GATEWAY_URL": self.settings.gateway_url,
+        }
+        return {name: value for name, value in ours.items() if value}
+
+
+# ---------------------------------------------------------------- models
+
+
+def register_models(url: str) -> dict[str, ModelRef]:
+    """Versions with tags and metrics, without weights: the registry is asked for words only."""
+    registry = Registry(url)
+    client: Any = registry._client
+
+    def version(name: str, task: str, metrics: dict[str, float], **tags: str) -> ModelRef:
+        number = len(registry.versions(name)) + 1
+        digest = f"{abs(hash((name, number))):064x}"[-64:]
+        if number == 1:
+            client.create_registered_model(name)
+        given = {
+            "banyan.task": task,
+            "banyan.role": "candidate",
+            "banyan.data_version": "5f3e1c0a9b7d4e2f8a6c1b3d5e7f9012",
+            "banyan.weights_sha256": digest,
+            "banyan.lock_key": digest[::-1],
+            "banyan.recipe_sha256": digest[:32] * 2,
+            "banyan.revision": "389b624",
+            "banyan.metrics": json.dumps(metrics),
+        } | {f"banyan.{key}": value for key, value in tags.items()}
+        experiment = client.get_experiment_by_name(name)
+        run = client.create_run(experiment.experiment_id if experiment else client.create_experiment(name))
+        made = client.create_model_version(
+            name, source=f"runs:/{run.info.run_id}/model", run_id=run.info.run_id, tags=given, description="# A card"
+        )
+        return registry.ref(name, int(made.version))
+
+    classes = {"chance": 0.125, "top3": 0.71, "macro_f1": 0.46}
+    return {
+        "gpt": version("banyan-gpt", "corpus", {"bits_per_byte": 1.84, "heldout_loss": 2.9}, family="gpt"),
+        "before": version("banyan-library", "classification", {"accuracy": 0.471, **classes}, base="minilm"),
+        "control": version(
+            "banyan-library", "classification", {"accuracy": 0.558, **classes}, base="minilm", role="control"
+        ),
+        "after": version("banyan-library", "classification", {"accuracy": 0.573, **classes}, base="minilm"),
+        "summary": version("banyan-summary", "summarisation", {"rougeL": 0.291}, base="smollm2"),
+    }
+
+
+# ---------------------------------------------------------------- ledger
+
+
+class Finding:
+    """A gate's verdict, as far as the ledger keeps one."""
+
+    def __init__(self, verdict: str, difference: float, low: float, high: float, more: int | None = None) -> None:
+        from components.recipes import GatePolicy
+
+        self.verdict: Any = verdict
+        self.difference, self.low, self.high, self.p_value = difference, low, high, 0.001
+        self.num_examples, self.num_more_needed, self.policy = 1000, more, GatePolicy()
+
+
+def fill_ledger(settings: Settings, models: dict[str, ModelRef]) -> None:
+    """80 answers, feedback on 60 of them with every kind of fate, verdicts, and two changes of champion."""
+    start = time.time() - 7200
+    clock = iter(start + 20 * step for step in range(10_000))
+    with Ledger(settings, mask=list, clock=lambda: next(clock)) as ledger:
+        registry, journal = Registry(settings.mlflow_url or ""), Journal(ledger, settings.workspace)
+        ledger.record_verdict(
+            models["before"], Finding("promote", 0.151, 0.118, 0.184), champion=None, metric="accuracy",
+            data_version="5f3e1c0a",
+        )  # fmt: skip
+        journal.move(registry, models["before"], actor="gate", evidence={"verdict": "promote"})
+        fates: list[Fate] = []
+        for row in range(80):
+            truth, output = LABELS[row % 8], LABELS[(row if row % 5 else row + 1) % 8]
+            share = 0.42 + (row % 7) * 0.07
+            others = [(label, (1 - share) / 7) for label in LABELS if label != output]
+            ledger.record_answer(
+                f"request-{row:04d}", table="library", model=models["before"], template_sha256="7" * 64,
+                generation={"max_length_tokens": 64}, text=TEXTS[row % 8], output=output, confidence=share,
+                alternatives=[(output, share), *others], subject="scripted-rater", seconds=0.02,
+            )  # fmt: skip
+            if row >= 60:
+                continue
+            name = f"feedback-{row:04d}"
+            is_right = output == truth
+            ledger.record_feedback(
+                name, request_id=f"request-{row:04d}", kind="approve" if is_right else "correct",
+                correction=None if is_right else truth, channel="scripted-rater", subject="scripted-rater",
+            )  # fmt: skip
+            if row % 11 == 10:
+                fates.append(ledger.fate(name, "refused", reason="it is in the test split"))
+            elif row < 50:
+                fates.append(ledger.fate(name, "admitted", data_version="9ab1c2d3e4"))
+                model = {"model_name": "banyan-library", "model_version": models["after"].version}
+                fates.append(ledger.fate(name, "trained", data_version="9ab1c2d3e4", **model))
+                if not is_right:
+                    effect = {"score_before": 0.0, "score_after": float(row % 4 != 0), "output_after": truth}
+                    fates.append(ledger.fate(name, "measured", effect=effect, **model))
+        ledger.append_fates(fates)
+        ledger.consume("library", 50, outcome="promote", model=models["after"])
+        ledger.record_verdict(
+            models["after"], Finding("promote", 0.102, 0.071, 0.133), champion=models["before"], metric="accuracy",
+            data_version="9ab1c2d3",
+        )  # fmt: skip
+        journal.move(registry, models["after"], actor="gate", evidence={"verdict": "promote"})
+        ledger.record_verdict(
+            models["summary"], Finding("promote", 0.064, 0.041, 0.088), champion=None, metric="rougeL",
+            data_version="5f3e1c0a",
+        )  # fmt: skip
+        journal.move(registry, models["summary"], actor="gate", evidence={"verdict": "promote"})
+        ledger.record_answer(
+            "request-summary", table="summary", model=models["summary"], template_sha256="8" * 64,
+            generation={"max_new_tokens": 32}, text="def add(a, b):\n    return a + b", output="Add two numbers.",
+        )  # fmt: skip
+
+
+# ---------------------------------------------------------------- data
+
+
+def commit_data(settings: Settings, folder: Path) -> None:
+    """A version from a small file of ours, then a build that the gate keeps out."""
+    from components.data import versioning
+    from components.errors import ValidationFailed
+    from components.recipes import FileSource, Ingest
+
+    rows = [
+        {"text": f"{text} Variant {number} of them.", "label": label, "source": label}
+        for number in range(12)
+        for text, label in zip(TEXTS, reversed(LABELS), strict=True)
+    ]
+    good = folder / "library.csv"
+    pd.DataFrame([*rows, {"text": "", "label": "nltk", "source": "nltk"}, rows[0]]).to_csv(good, index=False)
+    source = FileSource(path=good, table="library", task="classification", licence="BSD-3-Clause")
+    versioning.ingest(Ingest(name="own-file", sources=(source,)), settings=settings)
+    bad = folder / "poisoned.csv"
+    kept = {"nltk", "keras", "sympy"}
+    pd.DataFrame([{**row, "label": row["label"] if row["label"] in kept else ""} for row in rows]).to_csv(bad)
+    with contextlib.suppress(ValidationFailed):
+        poisoned = FileSource(path=bad, table="library", task="classification", licence="BSD-3-Clause")
+        versioning.ingest(Ingest(name="poisoned-file", sources=(poisoned,)), settings=settings)
+
+
+# ---------------------------------------------------------------- gateway
+
+
+class KnownEngine:
+    """Answers by the text's first known word, always the same."""
+
+    template_sha256 = "7" * 64
+
+    def __init__(self, ref: ModelRef, *, task: str) -> None:
+        self.ref, self.task = ref, task
+        self.labels = LABELS if task == "classification" else ()
+        self.example = TEXTS[0] if self.labels else "def add(a, b):\n    return a + b"
+        self.generation = {"engine": "torch", "max_length_tokens": 64}
+
+    def answer(self, texts: list[str]) -> list[Answer]:
+        if not self.labels:
+            return [Answer("Add two numbers and return their sum.", 0.63) for _ in texts]
+        shares = (0.62, 0.17, 0.08, 0.05, 0.03, 0.02, 0.02, 0.01)
+        order = ("networkx", "sympy", "django", "keras", "nltk", "twisted", "mne", "cirq")
+        return [Answer("networkx", 0.62, tuple(zip(order, shares, strict=True))) for _ in texts]
+
+
+@contextlib.contextmanager
+def gateway(settings: Settings, champions: dict[str, tuple[ModelRef, str]]) -> Iterator[str]:
+    """The real gateway in a thread, over engines of a few lines; its URL."""
+    import uvicorn
+
+    from components.serving.app import create_app
+    from components.serving.champions import Champions
+
+    tasks = {table: task for table, (_, task) in champions.items()}
+    seats: Any = Champions(
+        find=lambda: {table: ref for table, (ref, _) in champions.items()},
+        load=lambda table, ref: KnownEngine(ref, task=tasks[table]),  # type: ignore[arg-type,return-value]
+        poll_seconds=0.2,
+    )
+    app = create_app(settings, champions=seats, ledger=Ledger(settings, mask=list))
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
+        thread.start()
+        wait_for(f"{url}/readyz")
+        try:
+            yield url
+        finally:
+            server.should_exit = True
+            thread.join(10)
+
+
+# ---------------------------------------------------------------- Prefect
+
+
+@contextlib.contextmanager
+def prefect(folder: Path) -> Iterator[str]:
+    """A real server with a few runs of the loop, of which one runs and one has failed; its URL."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    env = os.environ | {
+        "PREFECT_HOME": str(folder),
+        "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    }
+    argv = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port), "--no-ui"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "server.log").open("w") as log:
+        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(f"{url}/api/health", seconds=90)
+        _fill_prefect(f"{url}/api")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _fill_prefect(api: str) -> None:
+    with httpx.Client(base_url=api, timeout=30) as http:
+
+        def call(path: str, body: dict[str, Any]) -> Any:
+            answer = http.post(path, json=body)
+            assert answer.is_success, answer.text
+            return answer.json()
+
+        call("/work_pools/", {"name": "cpu", "type": "process", "base_job_template": {}})
+        ids = {}
+        for name in ("ingest", "pretrain", "finetune", "evaluate", "retrain", "loop"):
+            flow = call("/flows/", {"name": name})["id"]
+            body = {"name": "cpu", "flow_id": flow, "tags": ["banyan"], "work_pool_name": "cpu"}
+            ids[name] = (flow, call("/deployments/", body)["id"])
+
+        def run(flow: str, end: str, table: str = "", message: str = "") -> str:
+            flow_id, deployment = ids[flow]
+            parameters = {"table": table} if table else {}
+            body = {"flow_id": flow_id, "deployment_id": deployment, "parameters": parameters, "tags": ["banyan"]}
+            made = str(call("/flow_runs/", {**body, "state": {"type": "PENDING"}})["id"])
+            for kind, said in (("RUNNING", ""), (end, message)):
+                state = {"type": kind, "message": said}
+                call(f"/flow_runs/{made}/set_state", {"state": state, "force": True})
+            return made
+
+        def step(of: str, name: str, end: str = "COMPLETED") -> None:
+            body = {"flow_run_id": of, "task_key": name, "dynamic_key": "0", "name": f"{name}-0a1", "tags": []}
+            made = call("/task_runs/", body)["id"]
+            for kind in ("RUNNING", end):
+                call(f"/task_runs/{made}/set_state", {"state": {"type": kind}, "force": True})
+
+        ingest = run("ingest", "COMPLETED")
+        for name in ("build", "validate", "commit"):
+            step(ingest, name)
+        run("pretrain", "COMPLETED", "corpus")
+        run("finetune", "COMPLETED", "library")
+        why = "Flow run encountered an exception: NonFiniteLoss: loss is nan at step 12"
+        run("evaluate", "FAILED", "summary", why)
+        run("finetune", "COMPLETED", "summary")
+        retrain = run("retrain", "RUNNING", "library")
+        step(retrain, "collect")
+        step(retrain, "train", "RUNNING")
+        lines = [
+            {
+                "name": "banyan",
+                "level": 20,
+                "message": line,
+                "timestamp": _stamp(time.time() + n),
+                "flow_run_id": retrain,
+            }
+            for n, line in enumerate(("660 rows of library", "step 25 of 80, loss 1.412, 610 tokens/s"))
+        ]
+        assert http.post("/logs/", json=lines).is_success
+
+
+# ---------------------------------------------------------------- odds and ends
+
+
+def _stamp(at: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(at, UTC).isoformat()
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(url: str, *, seconds: float = 30.0) -> None:
+    """Until `url` answers with success.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=2).is_success:
+                return
+        time.sleep(0.1)
+    raise AssertionError(f"{url} did not answer within {seconds:.0f} s")
+
+
+@contextlib.contextmanager
+def installed(root: Path) -> Iterator[Installation]:
+    """Everything at once."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    mlflow_url = f"sqlite:///{root / 'mlflow.db'}"
+    bare = Settings(BANYAN_WORKSPACE=root / "workspace", mlflow_url=mlflow_url)  # type: ignore[call-arg]
+    root.mkdir(parents=True, exist_ok=True)
+    models = register_models(mlflow_url)
+    fill_ledger(bare, models)
+    commit_data(bare, root)
+    served = {"library": (models["after"], "classification"), "summary": (models["summary"], "summarisation")}
+    with prefect(root / "prefect") as prefect_url, gateway(bare, served) as gateway_url:
+        urls = {"prefect_url": prefect_url, "gateway_url": gateway_url}
+        yield Installation(bare.model_copy(update=urls), models)

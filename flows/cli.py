@@ -97,11 +97,15 @@ def down() -> None:
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Say what runs, who serves, what feedback waits."""
+    """Say what runs, who serves, what feedback waits.
+
+    Exit code 1 when the stack does not run.
+    """
     from flows.status import collect
 
     facts = collect(_settings())
     _say(as_json, facts.as_dict(), *facts.lines())
+    raise typer.Exit(0 if facts.is_running else 1)
 
 
 @app.command()
@@ -176,8 +180,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train by a recipe, evaluate, gate and register."""
-    from flows.own import chosen_recipe
     from flows.outcomes import model_outcome
+    from flows.own import chosen_recipe
 
     settings = _settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])

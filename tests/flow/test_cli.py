@@ -70,6 +70,7 @@ def test_a_setting_that_does_not_exist_is_named(tmp_path: Path) -> None:
 def test_status_without_a_stack_makes_no_workspace(tmp_path: Path) -> None:
     run = banyan("status", "--json", cwd=tmp_path)
     facts = json.loads(run.stdout)
+    assert run.returncode == 1
     assert (facts["is_running"], facts["data_version"], facts["problems"]) == (False, None, [])
     assert list(tmp_path.iterdir()) == []
 

@@ -45,12 +45,13 @@ def evaluate_baseline(recipe: Finetune, *, data_dir: Path, split: str = "test") 
 
 
 def test_rows(*, data_dir: Path, table: str, split: str, max_rows: int | None) -> "pd.DataFrame":
-    """The first `max_rows` by id, which is a hash of the text: the same ones for every model, and no kind of text first.
+    """The first `max_rows` by id, a hash of the text: the same ones for every model, and no kind of text first.
 
     Raises:
         DataError: there are none.
     """
-    rows = tables.read_split(data_dir, table, split).head(max_rows or None)
+    rows = tables.read_split(data_dir, table, split)
+    rows = rows if max_rows is None else rows.head(max_rows)
     if not len(rows):
         raise DataError(f"split {split} of table {table!r} is empty", "ingest rows for it: nothing can be measured")
     return rows

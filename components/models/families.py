@@ -6,7 +6,7 @@ Every family is a `PreTrainedModel`, so that `save_pretrained`, PEFT and whateve
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import InputFileError
 from components.recipes import Pretrain
@@ -38,14 +38,16 @@ def load_language_model(folder: Path) -> "tuple[PreTrainedModel, PreTrainedToken
     import transformers
 
     from components.models import recurrent
+    from components.models.pretrained import quiet
 
     try:
         kind = transformers.PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
-        loader = {
+        loader: Any = {
             "bert": transformers.AutoModelForMaskedLM,
             recurrent.RecurrentConfig.model_type: recurrent.RecurrentLanguageModel,
         }.get(str(kind), transformers.AutoModelForCausalLM)
-        model = loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
+        with quiet():
+            model = loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as err:
         remedy = "it should be a Hugging Face folder with safetensors"

@@ -1,6 +1,7 @@
 """Pretrained weights: a base with the head a task needs, adapters, and what training leaves behind."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ def load_base(
     The model's folder later carries all that answering needs, so that serving cannot differ from training: labels
     in `config.json`, the longest input in the tokenizer, the longest answer in `generation_config.json`.
 
-    Full fine-tuning is of fp32 weights. LoRA (Hu et al. 2021, arXiv 2106.09685; on every linear map, alpha = 2 r) leaves
-    the base as it is stored, and trains fp32 adapters.
+    Full fine-tuning is of fp32 weights. LoRA (Hu et al. 2021, arXiv 2106.09685; on every linear map, alpha = 2 r)
+    leaves the base as it is stored, and trains fp32 adapters.
 
     Raises:
         InputFileError: no model that can be read in `weights_dir`.
@@ -34,24 +35,24 @@ def load_base(
     if task.head == "classifier":
         names = dict(enumerate(labels))
         options |= {"num_labels": len(labels), "id2label": names, "label2id": {v: k for k, v in names.items()}}
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(recipe.seed, "new weights"))
-        model = _from_pretrained(weights_dir, task, **options)
-        if recipe.adaptation == "lora":
-            model = _with_adapters(model, recipe)
     tokenizer = transformers.AutoTokenizer.from_pretrained(weights_dir, local_files_only=True)
     tokenizer.model_max_length = recipe.max_length_tokens
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    model.config.pad_token_id = tokenizer.pad_token_id
-    if task.head == "generator":
-        model.generation_config = transformers.GenerationConfig(
-            max_new_tokens=recipe.max_new_tokens,
-            do_sample=False,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(recipe.seed, "new weights"))
+        model = _from_pretrained(weights_dir, task, **options)
+        model.config.pad_token_id = tokenizer.pad_token_id
+        if task.head == "generator":
+            model.generation_config = transformers.GenerationConfig(
+                max_new_tokens=recipe.max_new_tokens,
+                do_sample=False,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        if recipe.adaptation == "lora":
+            model = _with_adapters(model, recipe)
     return model, tokenizer
 
 
@@ -73,6 +74,22 @@ def merged(model: "PreTrainedModel") -> "PreTrainedModel":
     return merge() if merge else model
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, and no report that calls a new head a missing one; afterwards as before."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
 def _from_pretrained(folder: Path, task: Task, **options: Any) -> "PreTrainedModel":
     import transformers
 
@@ -81,16 +98,13 @@ def _from_pretrained(folder: Path, task: Task, **options: Any) -> "PreTrainedMod
         if task.head == "classifier"
         else transformers.AutoModelForCausalLM
     )
-    level = transformers.logging.get_verbosity()
-    transformers.logging.set_verbosity_error()  # it reports the new head as if it were missing
     try:
-        return loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
+        with quiet():
+            return loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, **options)
     except (OSError, ValueError) as err:
         raise InputFileError(
             f"{folder} holds no model to read: {err}", "it should be a Hugging Face folder with safetensors"
         ) from err
-    finally:
-        transformers.logging.set_verbosity(level)
 
 
 def _with_adapters(model: "PreTrainedModel", recipe: Finetune) -> "PreTrainedModel":

@@ -55,7 +55,7 @@ class RecurrentLanguageModel(PreTrainedModel):
         return self.lm_head
 
     def forward(self, input_ids: "Tensor", attention_mask: "Tensor | None" = None, **_: Any) -> CausalLMOutput:
-        """input_ids (B, T) → logits (B, T, vocabulary). Padding belongs on the right: a recurrence reads all it gets."""
+        """input_ids (B, T) → logits (B, T, V). Padding belongs on the right: a recurrence reads all it gets."""
         if attention_mask is not None and not bool(attention_mask[:, 0].all()):
             raise ValueError("a recurrent model cannot skip padding on the left")
         hidden, _state = self.cells(self.dropout(self.embedding(input_ids)))  # (B, T, C)

@@ -13,9 +13,9 @@ END, MASK = "<|endoftext|>", "<|mask|>"
 def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
     """Train a tokenizer of `vocab_size` entries (fewer when the texts have no more pairs to merge).
 
-    Byte-level BPE with GPT-2's word pattern (Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2019). Deterministic: the
-    same texts in any order give the same tokenizer. A text that spells a special token is text: it is split
-    into bytes like any other, and cannot end a document.
+    Byte-level BPE with GPT-2's word pattern (Sennrich et al. 2016, arXiv 1508.07909; Radford et al. 2019): the same
+    texts give the same tokenizer. A text that spells a special token is text: it is split into bytes like any other,
+    and cannot end a document.
     """
     import tokenizers
     import transformers

@@ -69,7 +69,7 @@ class Classification:
         import torch
 
         answers: list[Answer | None] = [None] * len(texts)
-        names = model.config.id2label
+        names: dict[int, str] = model.config.id2label  # type: ignore[assignment]
         for batch in _batches_of_like_length(texts):
             chosen = [texts[i] for i in batch]
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt").to(model.device)

@@ -44,7 +44,7 @@ class Summarisation:
         assert recipe.max_new_tokens is not None  # see `check`
         prompts = self._prompts(list(frame["text"]), tokenizer)
         targets = _plain_ids([f" {target}" for target in frame["target"]], tokenizer)
-        examples = []
+        examples: list[Example] = []
         for prompt, target in zip(prompts, targets, strict=True):
             said = [*target[: recipe.max_new_tokens - 1], tokenizer.eos_token_id]
             examples.append({"input_ids": prompt + said, "labels": [IGNORED] * len(prompt) + said})
@@ -95,7 +95,7 @@ class Summarisation:
         for start in range(0, len(order), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
             for i, (ids, logprob) in zip(batch, _greedy(model, tokenizer, [prompts[i] for i in batch]), strict=True):
-                text = tokenizer.decode(ids, skip_special_tokens=True).strip()
+                text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
                 line = text.splitlines()[0].strip() if text else ""
                 answers[i] = Answer(line, math.exp(logprob / max(1, len(ids))))
         return [answers[i] for i in range(len(texts))]
@@ -127,7 +127,7 @@ class Summarisation:
         """It writes nothing: it repeats the line of the training text with the most similar words."""
         from sklearn.feature_extraction.text import TfidfVectorizer  # 0.9 s to import
 
-        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"[A-Za-z]+")
+        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"[A-Za-z]+")  # noqa: S106  # no password
         near = words.fit_transform(train["text"])  # rows of length 1: their product is the cosine
         similarity = (words.transform(test["text"]) @ near.T).toarray()
         best = similarity.argmax(1)

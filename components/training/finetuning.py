@@ -131,7 +131,7 @@ def training_rows(recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":
 
 
 def split_off(rows: "pd.DataFrame", recipe: Finetune) -> "tuple[pd.DataFrame, pd.DataFrame]":
-    """Rows to train on, and the recipe's `validation_share` of them held out: chosen by id, so it is stable as rows come."""
+    """Rows to train on, and the recipe's `validation_share` of them held out, by id: new rows move no old one."""
     limit = recipe.validation_share * 2**63
     out = rows["id"].map(lambda row_id: derive(recipe.seed, "held out", row_id) < limit).astype(bool)
     return rows[~out].reset_index(drop=True), rows[out].reset_index(drop=True)

@@ -68,7 +68,7 @@ def fit(
     import torch
 
     device = resolve(recipe.device)
-    model.to(device)
+    model.to(device)  # type: ignore[arg-type]  # transformers wraps it without its types
     trainable = [p for p in model.parameters() if p.requires_grad]
     optims = optimizers.build(model, recipe)
     first, earlier_seconds = 0, 0.0
@@ -99,7 +99,8 @@ def fit(
             norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.max_gradient_norm).item()
             if not (math.isfinite(total) and math.isfinite(norm) and count):
                 raise NonFiniteLoss(
-                    f"step {step + 1} of {recipe.name}: loss {total / max(1, count)}, gradient norm {norm}, {count} targets",
+                    f"step {step + 1} of {recipe.name}: loss {total / max(1, count)}, gradient norm {norm}, "
+                    f"{count} targets",
                     "lower learning_rate, raise warmup_share, or use precision: fp32",
                 )
             for optimizer in optims:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import BanyanError, CheckpointError
+from components.models.pretrained import quiet
 from components.training.lock import Lock, weights_sha256
 
 if TYPE_CHECKING:
@@ -81,7 +82,8 @@ def save(
             shutil.rmtree(leftover)
         (run_dir / "trained.json").unlink(missing_ok=True)
         shutil.rmtree(final, ignore_errors=True)
-        model.to("cpu").save_pretrained(beside)
+        with quiet():
+            model.to("cpu").save_pretrained(beside)  # type: ignore[arg-type]
         tokenizer.save_pretrained(beside)
         beside.rename(final)
         trained = Trained(

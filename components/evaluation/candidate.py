@@ -1,0 +1,268 @@
+"""From a finished training to a champion: measured, registered, judged by the gate, promoted."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict
+
+from components.data import versioning
+from components.data.tables import table_info
+from components.errors import RegistryError, VersionNotFound
+from components.evaluation import gate
+from components.evaluation.card import card_of
+from components.evaluation.gate import Verdict
+from components.evaluation.scores import Scores
+from components.ledger.journal import Journal
+from components.ledger.store import Ledger
+from components.recipes import Finetune, GatePolicy, Pretrain, parse_recipe
+from components.refs import DataRef, ModelRef
+from components.registry import Registry, VersionInfo, model_name
+from components.settings import Settings
+from components.supervisor import addresses
+from components.tasks import get_task
+from components.training.lock import code_sha256
+from components.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+log = logging.getLogger(__name__)
+
+RECIPE_TAG = "banyan.recipe"
+
+
+class Judgement(BaseModel):
+    """The gate's verdict on a challenger, and whom it was compared with."""
+
+    model_config = ConfigDict(frozen=True)
+
+    challenger: ModelRef
+    champion: ModelRef | None
+    """None: there was none, and it was compared with the plain baseline."""
+    verdict: Verdict
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def measure(recipe: Finetune, *, run: TrainingRun, data: DataRef, settings: Settings) -> Scores:
+    """The trained model on the test split.
+
+    Raises:
+        DataError: the split is empty.
+    """
+    from components.evaluation.evaluate import evaluate
+
+    rows = evaluate(
+        run.model_dir,
+        task=recipe.task,
+        data_dir=versioning.path_of(data, settings),
+        table=recipe.table,
+        max_rows=recipe.max_test_rows,
+    )
+    return _kept(rows, run.run_dir / f"test-{data.tables[recipe.table][:12]}.parquet", task=recipe.task)
+
+
+def measure_baseline(recipe: Finetune, *, data: DataRef, settings: Settings) -> Scores:
+    """The task's plain baseline, fitted on the recipe's rows, on the same test split.
+
+    Raises:
+        DataError: the split is empty, or there is nothing to fit on.
+    """
+    from components.evaluation.evaluate import evaluate_baseline
+
+    rows = evaluate_baseline(recipe, data_dir=versioning.path_of(data, settings))
+    name = hashlib.sha256(f"{recipe.sha256()} {data.tables[recipe.table]} {code_sha256(__name__)}".encode()).hexdigest()
+    return _kept(rows, settings.workspace.runs / "baselines" / f"{name[:24]}.parquet", task=recipe.task)
+
+
+def _kept(rows: "pd.DataFrame", path: Path, *, task: str) -> Scores:
+    from components.evaluation.metrics import summarise
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_suffix(".tmp")
+    rows.to_parquet(beside, index=False)
+    beside.replace(path)
+    scores = Scores(path=path, metrics=summarise(rows, get_task(task)))
+    log.info("%s: %s", path.stem, ", ".join(f"{name} {value:.3f}" for name, value in scores.metrics.items()))
+    return scores
+
+
+# ---------------------------------------------------------------- registering
+
+
+def register(
+    recipe: Pretrain | Finetune,
+    *,
+    run: TrainingRun,
+    data: DataRef,
+    settings: Settings,
+    scores: Scores | None = None,
+    baseline: Scores | None = None,
+) -> ModelRef:
+    """A version in the registry with everything that made it; the same lock gives the version that there is.
+
+    Raises:
+        RegistryUnavailable: MLflow does not answer.
+    """
+    registry = Registry(addresses(settings).mlflow)
+    manifest = versioning.manifest(data.version, settings=settings)
+    info = table_info(versioning.path_of(data, settings), recipe.table)
+    task = recipe.task if isinstance(recipe, Finetune) else "corpus"
+    metrics = run.metrics | (scores.metrics if scores else {})
+    metrics |= {f"baseline_{name}": value for name, value in (baseline.metrics if baseline else {}).items()}
+    ref = registry.register(
+        run.model,
+        model_dir=run.model_dir,
+        task=task,
+        lock=run.lock,
+        data=data,
+        metrics=metrics,
+        card=card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline),
+        example=get_task(task).example if isinstance(recipe, Finetune) else recipe.sample_prompt,
+        per_example=scores.rows() if scores else None,
+        baseline=baseline.rows() if baseline else None,
+        tags={
+            "banyan.role": recipe.role if isinstance(recipe, Finetune) else "candidate",
+            RECIPE_TAG: recipe.model_dump_json(),
+        },
+        run_id=run.run_id,
+        weights_sha256=run.weights_sha256,
+    )
+    mlflow_run = registry.run(run.run_id)
+    mlflow_run.text(manifest.pointer, "data.dvc")
+    mlflow_run.text(manifest.model_dump_json(indent=1), "data.json")
+    mlflow_run.tag(**{"banyan.validation_report": manifest.docs, "banyan.version": str(ref.version)})
+    mlflow_run.end()
+    log.info("registered %s, weights %s", ref, ref.weights_sha256[:12])
+    return ref
+
+
+def recipe_of(table: str, *, settings: Settings) -> Finetune:
+    """The recipe of the table's champion, or of its newest version: what a retraining trains by.
+
+    Raises:
+        VersionNotFound: no model was ever trained on the table.
+    """
+    registry = Registry(addresses(settings).mlflow)
+    found = [one for one in registry.versions(model_name(table)) if one.role != "control" and RECIPE_TAG in one.tags]
+    if not found:
+        raise VersionNotFound(f"no model was trained on {table!r}", f"train one: banyan train RECIPE --table {table}")
+    chosen = next((one for one in found if "champion" in one.aliases), found[0])
+    return _recipe(chosen)
+
+
+def find(table: str, version: int | None, *, settings: Settings) -> ModelRef:
+    """A version of the table's model; by default the champion.
+
+    Raises:
+        VersionNotFound: there is no such version, or no champion.
+    """
+    registry = Registry(addresses(settings).mlflow)
+    if version is not None:
+        return registry.ref(model_name(table), version)
+    champion = registry.champion(model_name(table))
+    if champion is None:
+        raise VersionNotFound(f"{model_name(table)} has no champion", "name a version: --version N")
+    return champion
+
+
+def _recipe(info: VersionInfo) -> Finetune:
+    recipe: Finetune = parse_recipe(json.loads(info.tags[RECIPE_TAG]), origin=f"the recipe of {info.ref}")
+    return recipe
+
+
+# ---------------------------------------------------------------- judging
+
+
+def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Judgement:
+    """The gate's verdict on a version: against the champion, or against the plain baseline where there is none.
+
+    Both answer the challenger's test split; a champion that was measured on another one is measured again. The
+    verdict is kept in the ledger.
+
+    Raises:
+        VersionNotFound: the version has no scores.
+        DataError: what is compared does not pair.
+    """
+    registry = Registry(addresses(settings).mlflow)
+    info = registry.get(challenger)
+    mine = registry.per_example(challenger)
+    champion = registry.champion(challenger.name)
+    if champion is not None and champion.version != challenger.version:
+        theirs = registry.per_example(champion)
+        if set(theirs["id"]) != set(mine["id"]):
+            log.info("%s was measured on other rows: measuring it on those of %s", champion, challenger)
+            theirs = measure_again(champion, on=info, settings=settings)
+    else:
+        champion, theirs = None, registry.baseline(challenger)
+    verdict = gate.compare(mine, theirs, policy)
+    with Ledger(settings) as ledger:
+        ledger.record_verdict(
+            challenger,
+            verdict,
+            champion=champion,
+            metric=get_task(info.task).metric_name,
+            data_version=info.data_version,
+        )
+    log.info("%s against %s: %s, %s", challenger, champion or "the baseline", verdict.verdict, verdict.reason)
+    return Judgement(challenger=challenger, champion=champion, verdict=verdict)
+
+
+def measure_again(model: ModelRef, *, on: VersionInfo, settings: Settings) -> "pd.DataFrame":
+    """A registered version on the test rows of another one's data version, row by row."""
+    from components.evaluation.evaluate import evaluate
+
+    recipe = _recipe(on)
+    data = versioning.manifest(on.data_version, settings=settings).ref
+    return evaluate(
+        Registry(addresses(settings).mlflow).fetch(model, settings.workspace),
+        task=recipe.task,
+        data_dir=versioning.path_of(data, settings),
+        table=recipe.table,
+        max_rows=recipe.max_test_rows,
+    )
+
+
+def evaluate_version(model: ModelRef, *, data: DataRef, settings: Settings) -> dict[str, float]:
+    """A registered version measured on the test split of `data`; the figures are added to its run in MLflow."""
+    from components.evaluation.evaluate import evaluate
+    from components.evaluation.metrics import summarise
+
+    registry = Registry(addresses(settings).mlflow)
+    recipe = _recipe(registry.get(model))
+    rows = evaluate(
+        registry.fetch(model, settings.workspace),
+        task=recipe.task,
+        data_dir=versioning.path_of(data, settings),
+        table=recipe.table,
+        max_rows=recipe.max_test_rows,
+    )
+    metrics = summarise(rows, get_task(recipe.task))
+    run = registry.run(model.run_id)
+    run.log({f"again_{name}": value for name, value in metrics.items()})
+    run.flush()
+    log.info("%s on data %s: %s", model, data.version[:8], metrics)
+    return metrics
+
+
+def promote(judgement: Judgement, *, settings: Settings, actor: str = "gate") -> None:
+    """Makes the challenger champion, through the journal, with the verdict as evidence.
+
+    Raises:
+        RegistryError: the gate did not say promote, or the champion has changed since it compared.
+    """
+    to, verdict = judgement.challenger, judgement.verdict
+    if verdict.verdict != "promote":
+        raise RegistryError(f"{to} was not found better: {verdict.reason}", "train a better one, or gather more data")
+    registry = Registry(addresses(settings).mlflow)
+    now = registry.champion(to.name)
+    if now not in (judgement.champion, to):
+        raise RegistryError(f"{now} became champion while {to} was judged", f"judge it again: banyan promote {to.name}")
+    evidence: dict[str, Any] = verdict.model_dump(mode="json")
+    with Ledger(settings) as ledger:
+        Journal(ledger, settings.workspace).move(registry, to, actor=actor, evidence=evidence)
+    log.info("%s is champion", to)

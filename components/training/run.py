@@ -1,0 +1,209 @@
+"""A training as a run: one folder, one line in MLflow, one device, and its cost, whatever becomes of its process."""
+
+import contextlib
+import logging
+import resource
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+from pydantic import BaseModel, ConfigDict
+
+from components import assets
+from components.data import versioning
+from components.errors import BanyanError, Transient
+from components.ledger.store import Ledger
+from components.recipes import Finetune, Pretrain
+from components.refs import DataRef
+from components.registry import Registry, model_name
+from components.settings import Settings, Workspace
+from components.supervisor import addresses
+from components.tracking import RunLog
+from components.training.lock import Lock
+from components.training.result import Evaluation, Progress, Trained
+
+log = logging.getLogger(__name__)
+
+Watch = Callable[[Progress], None]
+
+
+class TrainingRun(BaseModel):
+    """A finished training, as what follows it needs to know it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    model: str
+    """Name of the registered model that a version of it belongs to."""
+    run_id: str
+    """Of the run in MLflow, which is still open: what follows logs to it, too."""
+    run_dir: Path
+    weights_sha256: str
+    lock: dict[str, Any]
+    metrics: dict[str, float]
+    num_steps: int
+    seconds: float
+    """Spent training, over all attempts."""
+    sample: str = ""
+
+    @property
+    def model_dir(self) -> Path:
+        return self.run_dir / "model"
+
+
+def registered_model(recipe: Pretrain | Finetune) -> str:
+    """A language model is named after its family, a fine-tuned one after its table."""
+    return model_name(recipe.family if isinstance(recipe, Pretrain) else recipe.table)
+
+
+def take_lock(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -> Lock:
+    """What the training's weights will be determined by; its `key` names the run's folder.
+
+    Raises:
+        AssetError: the base weights cannot be had.
+        DataStoreError, MappingError: the version, or its table, is not there.
+    """
+    data_dir = versioning.path_of(data, settings)
+    if isinstance(recipe, Pretrain):
+        from components.training import pretraining
+
+        return pretraining.take_lock(recipe, data_dir=data_dir)
+    from components.training import finetuning
+
+    weights_dir = assets.weights(recipe.base, settings=settings)
+    return finetuning.take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
+
+
+def train(
+    recipe: Pretrain | Finetune,
+    *,
+    data: DataRef,
+    settings: Settings,
+    watch: Watch = lambda _: None,
+    force: bool = False,
+) -> TrainingRun:
+    """Train, or go on where an interrupted attempt stopped, or return what is finished.
+
+    Curves go to MLflow while it trains. One training at a time a device; a second one waits.
+
+    Args:
+        watch: called at every step.
+        force: throw away what there is and train anew.
+
+    Raises:
+        TrainingError, AssetError, DataError: as the trainings do.
+        RegistryUnavailable: MLflow does not answer.
+    """
+    lock = take_lock(recipe, data=data, settings=settings)
+    run_dir = settings.workspace.runs / lock.key
+    registry = Registry(addresses(settings).mlflow)
+    with alone_on(lock.device, workspace=settings.workspace):
+        if force:
+            shutil.rmtree(run_dir, ignore_errors=True)
+        run = registry.start_run(
+            registered_model(recipe),
+            name=recipe.name,
+            params=recipe.model_dump(mode="json"),
+            tags={"banyan.lock_key": lock.key, "banyan.data_version": data.version},
+            key=lock.key,
+        )
+        with _failed_when_it_fails(run):
+            trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
+            run.log({"seconds": trained.seconds, **trained.metrics}, step=trained.num_steps)
+            run.flush()
+    _record_cost(run.run_id, registered_model(recipe), trained, settings=settings)
+    return TrainingRun(
+        model=registered_model(recipe),
+        run_id=run.run_id,
+        run_dir=run_dir,
+        weights_sha256=trained.weights_sha256,
+        lock=trained.lock.as_dict(),
+        metrics=trained.metrics,
+        num_steps=trained.num_steps,
+        seconds=trained.seconds,
+        sample=trained.sample,
+    )
+
+
+@contextlib.contextmanager
+def alone_on(device: str, *, workspace: Workspace) -> Iterator[None]:
+    """Holds the device for one training; the lock goes with the process, however that ends."""
+    workspace.locks.mkdir(parents=True, exist_ok=True)
+    name = "".join(letter if letter.isalnum() else "-" for letter in device.lower())
+    lock = filelock.FileLock(workspace.locks / f"device-{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        log.info("another training holds %s: waiting for it", device)
+        lock.acquire(poll_interval=0.5)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(
+    recipe: Pretrain | Finetune, *, data: DataRef, run_dir: Path, settings: Settings, run: RunLog, watch: Watch
+) -> Trained:
+    data_dir = versioning.path_of(data, settings)
+    said = [time.monotonic()]
+
+    def on_step(progress: Progress) -> None:
+        curve = {"loss": progress.loss, "learning_rate": progress.learning_rate}
+        run.log(curve | {"tokens_per_second": progress.tokens_per_second}, step=progress.step)
+        if time.monotonic() - said[0] >= 5 or progress.step in (1, progress.num_steps):
+            said[0] = time.monotonic()
+            log.info("step %d of %d: loss %.3f", progress.step, progress.num_steps, progress.loss)
+        watch(progress)
+
+    def on_evaluate(evaluation: Evaluation) -> None:
+        run.log(evaluation.metrics, step=evaluation.step)
+        figures = ", ".join(f"{name} {value:.3f}" for name, value in evaluation.metrics.items())
+        log.info("after step %d: %s%s", evaluation.step, figures, f"\n{evaluation.sample}" if evaluation.sample else "")
+        if evaluation.sample:
+            with contextlib.suppress(BanyanError):  # a sample that is not kept is no reason to stop
+                run.text(evaluation.sample, f"samples/step-{evaluation.step:06d}.txt")
+
+    if isinstance(recipe, Pretrain):
+        from components.training.pretraining import pretrain
+
+        return pretrain(recipe, data_dir=data_dir, run_dir=run_dir, on_step=on_step, on_evaluate=on_evaluate)
+    from components.training.finetuning import finetune
+
+    weights_dir = assets.weights(recipe.base, settings=settings)
+    return finetune(
+        recipe,
+        data_dir=data_dir,
+        weights_dir=weights_dir,
+        run_dir=run_dir,
+        on_step=on_step,
+        on_evaluate=on_evaluate,
+    )
+
+
+@contextlib.contextmanager
+def _failed_when_it_fails(run: RunLog) -> Iterator[None]:
+    """A terminal error ends the run in MLflow as FAILED; a transient one, or a kill, leaves it to the next attempt."""
+    try:
+        yield
+    except Exception as err:
+        if not isinstance(err, Transient):
+            with contextlib.suppress(BanyanError):
+                run.end("FAILED")
+        raise
+
+
+def _record_cost(run_id: str, model: str, trained: Trained, *, settings: Settings) -> None:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    with Ledger(settings) as ledger:
+        ledger.record_cost(
+            run_id,
+            "train",
+            subject_name=model,
+            device=trained.lock.device,
+            seconds=trained.seconds,
+            peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        )

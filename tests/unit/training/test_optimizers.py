@@ -1,0 +1,40 @@
+import torch
+import transformers
+
+from components.training import optimizers
+
+
+def model():
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, num_labels=3
+    )
+    return transformers.BertForSequenceClassification(config)
+
+
+def names(network, optimizer):
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return {name for name, p in network.named_parameters() if id(p) in held}
+
+
+def test_muon_takes_the_inner_matrices_and_adamw_the_rest(classify):
+    network = model()
+    muon, adamw = optimizers.build(network, classify.model_copy(update={"optimizer": "muon"}))
+    assert isinstance(muon, torch.optim.Muon)
+    assert "bert.encoder.layer.0.intermediate.dense.weight" in names(network, muon)
+    assert not {"classifier.weight", "bert.embeddings.word_embeddings.weight"} & names(network, muon)
+    assert names(network, muon) | names(network, adamw) == {name for name, _ in network.named_parameters()}
+    assert not names(network, muon) & names(network, adamw)
+
+
+def test_weight_decay_is_for_matrices_only(classify):
+    network = model()
+    [adamw] = optimizers.build(network, classify.model_copy(update={"weight_decay": 0.3}))
+    decays = {p.ndim: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
+    assert decays == {2: 0.3, 1: 0.0}
+
+
+def test_frozen_weights_are_left_out(classify):
+    network = model()
+    network.bert.requires_grad_(False)
+    [sgd] = optimizers.build(network, classify.model_copy(update={"optimizer": "sgd"}))
+    assert names(network, sgd) == {"classifier.weight", "classifier.bias"}

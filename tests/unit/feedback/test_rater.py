@@ -3,17 +3,20 @@
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
 import uvicorn
 
-from components.errors import GatewayUnavailable, NoChampion
+from components.data.tables import write_split, write_table_info
+from components.data.versioning import Manifest
+from components.errors import DataError, GatewayUnavailable, NoChampion
 from components.feedback import rater
-from components.feedback.rater import NAME, plan, replay
+from components.feedback.rater import NAME, plan, rate, replay
 from components.ledger.store import Ledger
 from components.recipes import Rater
-from components.refs import ModelRef
+from components.refs import DataRef, ModelRef
 from components.serving.app import create_app, listen
 from components.serving.champions import Champions
 from components.settings import Settings
@@ -135,6 +138,42 @@ def test_a_second_run_adds_nothing(url, ledger):
     replay(plans, table="library", gateway_url=url)
     assert len(ledger.feedback("library", limit=100)) == 20
     assert sum(ledger.num_answers("library").values()) == 20
+
+
+@pytest.fixture
+def data(settings) -> DataRef:
+    """A data version as versioning leaves it, without its DVC cache."""
+    ref = DataRef(version="d" * 32, tables={"library": "t" * 64})
+    folder = settings.workspace.data / "versions" / ref.version
+    frame = rows(30).assign(source="s", licence="BSD", group="g", origin="provenance", imputed="")
+    write_split(folder, "library", "pool", frame, task="classification")
+    write_table_info(folder, "library", task="classification", labels=LABELS, licences={"s": "BSD"})
+    manifest = Manifest(ref=ref, name="test", created_at=datetime.now(UTC), pointer="")
+    (settings.workspace.data / "manifests").mkdir()
+    (settings.workspace.data / "manifests" / f"{ref.version}.json").write_text(manifest.model_dump_json())
+    (settings.workspace.data / "HEAD").write_text(ref.version)
+    return ref
+
+
+def test_a_rating_reports_what_was_asked_and_what_was_said(url, settings, data, ledger):
+    report = rate(Rater(table="library", num_requests=25), settings=settings, gateway_url=url)
+    assert report.data_version == data.version
+    assert report.num_requests == 25
+    assert report.num_silent + report.num_approved + report.num_corrected == 25
+    assert report.versions == {4: 25}
+    assert ledger.num_feedback("library") == {"approve": report.num_approved, "correct": report.num_corrected}
+    again = rate(Rater(table="library", num_requests=25), settings=settings, gateway_url=url)
+    assert (again.num_requests, again.num_already_rated) == (report.num_silent, 25 - report.num_silent)
+
+
+def test_a_split_without_rows_is_named(url, settings, data):
+    with pytest.raises(DataError, match="library has no rows in split 'reserve'"):
+        rate(Rater(table="library", split="reserve"), settings=settings, gateway_url=url)
+
+
+def test_without_data_there_is_nothing_to_replay(settings):
+    with pytest.raises(DataError, match="no data version"):
+        rate(Rater(table="library"), settings=settings, gateway_url="http://127.0.0.1:9")
 
 
 def test_without_a_champion_it_stops_at_once_and_says_why(url):

@@ -59,7 +59,7 @@ def announcement(settings: Settings, recipe: Loop) -> list[str]:
     """What will be downloaded, and how long it all takes."""
     from components.assets import download_size_bytes, is_present
 
-    names = _assets(recipe)
+    names = assets_of(recipe)
     absent = [name for name in names if not is_present(name, settings=settings)]
     megabytes = download_size_bytes(absent) / 1e6
     lines = ["Banyan: one turn of the loop, from text to a better model."]
@@ -75,7 +75,8 @@ def announcement(settings: Settings, recipe: Loop) -> list[str]:
     return lines
 
 
-def _assets(recipe: Loop) -> list[str]:
+def assets_of(recipe: Loop) -> list[str]:
+    """The names of the assets that a loop needs."""
     ingest = load_recipe(RECIPES / f"{recipe.ingest}.yaml")
     finetunes = [load_recipe(RECIPES / f"{name}.yaml") for name in recipe.finetune]
     assert isinstance(ingest, Ingest)

@@ -68,6 +68,10 @@ class DvcStore:
         self._dvc("pull", "--quiet", "--force", f"{OUTPUT}.dvc")
         return self.repo / OUTPUT
 
+    def is_pushed(self, version: str) -> bool:
+        """Whether the remote holds the version whole, as far as this machine can tell without pushing."""
+        return self._cached(f"{version}.dir").is_file() and not self.missing(version)
+
     def missing(self, version: str) -> list[str]:
         """Objects of the version that the remote lacks (or, in a folder, holds damaged)."""
         entries = json.loads(self._cached(f"{version}.dir").read_text("utf-8"))

@@ -67,7 +67,7 @@ def schema_batches(staging_dir: Path, table: str, info: TableInfo) -> list[Batch
         names = pd.DataFrame({name: pd.Series([], dtype="str") for name in schema.names})
         batches.append(Batch(f"{table} {split} columns", names, (expected,)))
     schema_checks = (
-        _values("ToBeInSet", "type", "every column is text", value_set=["string"]),
+        _values("ToBeInSet", "type", "every column is text", value_set=["string", "large_string"]),
         _values("ToBeInSet", "split", "only known splits", value_set=list(allowed)),
         Expectation(
             "ExpectColumnDistinctValuesToContainSet",

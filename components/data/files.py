@@ -184,9 +184,8 @@ def _jsonl(path: Path, text: str) -> tuple[list[str], Iterator[RawRow]]:
         if isinstance(value, dict):
             header.update(dict.fromkeys(value))
     if not header:
-        raise InputFileError(
-            f"{path} holds no JSON object; {parsed[0]}", 'one object a line: {"text": "…", "label": "…"}'
-        )
+        remedy = 'write one object a line: {"text": "…", "label": "…"}'
+        raise InputFileError(f"{path} holds no JSON object: {parsed[0]}", remedy)
     return list(header), iter(parsed)
 
 

@@ -123,6 +123,11 @@ class _Checkpoint:
         self.checks: list[Check] = []
         self.context = gx.get_context(mode="ephemeral")
         self.context.variables.progress_bars = ProgressBarsConfig(globally=False)
+        for name, site in list(
+            (self.context.variables.data_docs_sites or {}).items()
+        ):  # its own, in a temporary folder
+            shutil.rmtree(site["store_backend"]["base_directory"], ignore_errors=True)
+            self.context.delete_data_docs_site(name)
         self.context.add_data_docs_site(
             site_name="banyan",
             site_config={

@@ -162,16 +162,20 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
         DataStoreError: DVC, its cache or its remote; or another process holds the lock too long.
     """
     data = settings.workspace.data
+    tables = {table: table_sha256(staging_dir, table) for table in table_names(staging_dir)}
     with _locked(settings):
         _sweep(data)
         store = DvcStore(settings)
+        for known in versions(settings):
+            checked_out = _checkout_dir(known.ref.version, settings).is_dir()
+            if known.ref.tables == tables and checked_out and store.is_pushed(known.ref.version):
+                _write_whole(data / "HEAD", known.ref.version + "\n")
+                return known.ref
         text = store.add(staging_dir)
         version = re.search(r"md5: ([0-9a-f]{32})\.dir", text)
         if version is None:
             raise DataStoreError(f"DVC wrote a pointer that is not understood: {text!r}")
-        ref = DataRef(
-            version=version[1], tables={table: table_sha256(staging_dir, table) for table in table_names(staging_dir)}
-        )
+        ref = DataRef(version=version[1], tables=tables)
         store.push(ref.version)
         if not _checkout_dir(ref.version, settings).is_dir():
             _check_out(staging_dir, _checkout_dir(ref.version, settings))

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from components.data import versioning
 from components.recipes import FileSource, Ingest
 from components.settings import Settings
 
@@ -20,20 +21,29 @@ METAL = ("iron", "copper", "zinc", "tin", "lead", "silver", "gold", "nickel", "c
 USES = ("is molten", "is cast", "was drawn", "rusts away", "rings well", "bends slowly")
 
 
+def _sentences() -> list[dict[str, str]]:
+    fruit = [(f"the {name} {act} on day {day}", "fruit") for day, name in enumerate(FRUIT) for act in ACTS]
+    metal = [(f"some {name} {use} in year {year}", "metal") for year, name in enumerate(METAL) for use in USES]
+    return [{"text": text, "label": label} for text, label in fruit + metal]
+
+
 @pytest.fixture
 def rows() -> list[dict[str, str]]:
     """144 different labelled sentences, two labels."""
-    fruit = [
-        {"text": f"the {name} {act} on day {index}", "label": "fruit"}
-        for index, name in enumerate(FRUIT)
-        for act in ACTS
-    ]
-    metal = [
-        {"text": f"some {name} {use} in year {index}", "label": "metal"}
-        for index, name in enumerate(METAL)
-        for use in USES
-    ]
-    return fruit + metal
+    return _sentences()
+
+
+@pytest.fixture(scope="session")
+def one_version(tmp_path_factory) -> Path:
+    """A workspace with one version of `rows`; copy it, do not change it."""
+    folder = tmp_path_factory.mktemp("one-version")
+    path = folder / "things.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in _sentences()), "utf-8")
+    source = FileSource(path=path, table="things", task="classification")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BANYAN_WORKSPACE", str(folder / "workspace"))
+        versioning.ingest(Ingest(name="own", sources=(source,)), settings=Settings())
+    return folder / "workspace"
 
 
 @pytest.fixture

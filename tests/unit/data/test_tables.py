@@ -56,7 +56,7 @@ def test_a_split_that_is_absent_has_no_rows_and_all_columns(tmp_path):
 
 def test_a_table_that_is_not_there_names_those_that_are(tmp_path):
     _write(tmp_path, _frame("one"))
-    with pytest.raises(MappingError, match="no table 'u'.*its tables are: t"):
+    with pytest.raises(MappingError, match=r"no table 'u'.*its tables are: t"):
         tables.read_split(tmp_path, "u", "train")
 
 

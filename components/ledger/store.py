@@ -419,5 +419,6 @@ def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str
     if not rows:
         return 0
     make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).on_conflict_do_nothing()
-    return sum(connection.execute(statement, dict(row)).rowcount for row in rows)
+    key = next(iter(table.primary_key))
+    statement = make(table).on_conflict_do_nothing().returning(key)  # the rowcount is not to be trusted: psycopg has -1
+    return sum(len(connection.execute(statement, dict(row)).all()) for row in rows)

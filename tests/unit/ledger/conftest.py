@@ -1,8 +1,15 @@
-"""A real ledger in a temporary workspace, with a clock that the test moves."""
+"""A real ledger in a temporary workspace, with a clock that the test moves.
 
+On SQLite; with `LEDGER_TEST_POSTGRES=postgresql+psycopg://user@host/database` on that server, in a
+schema of each test's own.
+"""
+
+import os
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from sqlalchemy import create_engine, text
 
 from components.ledger.store import Ledger
 from components.refs import ModelRef
@@ -23,10 +30,25 @@ def model_ref(version: int, table: str = "library") -> ModelRef:
     return ModelRef(name=f"banyan-{table}", version=version, run_id=f"run{version}", weights_sha256=f"{version:064d}")
 
 
+POSTGRES = os.environ.get("LEDGER_TEST_POSTGRES", "")
+on_sqlite = pytest.mark.skipif(bool(POSTGRES), reason="looks into SQLite's files")
+
+
 @pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
+def settings(tmp_path, monkeypatch) -> Iterator[Settings]:
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
-    return Settings()
+    if not POSTGRES:
+        yield Settings()
+        return
+    schema = f"test_{uuid.uuid4().hex}"
+    monkeypatch.setenv("BANYAN_LEDGER_URL", f"{POSTGRES}?options=-csearch_path%3D{schema}")
+    server = create_engine(POSTGRES)
+    with server.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    yield Settings()
+    with server.begin() as connection:
+        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+    server.dispose()
 
 
 @pytest.fixture

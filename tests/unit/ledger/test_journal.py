@@ -1,6 +1,5 @@
 """Alias moves: written down first, finished after a crash, and chained so that tampering shows."""
 
-import sqlite3
 import threading
 
 import pytest
@@ -55,6 +54,16 @@ def promote(journal, registry):
         journal.move(registry, registry.ref(NAME, version), actor="gate", evidence={"verdict": "promote"})
 
     return move
+
+
+@pytest.fixture
+def tamper(ledger):
+    def execute(*statements: str) -> None:
+        with ledger._database.write() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+
+    return execute
 
 
 def states(ledger: Ledger) -> list[tuple[str, int]]:
@@ -168,26 +177,29 @@ def test_there_is_nothing_to_roll_back_to_from_the_first_champion(promote, journ
         journal.rollback(registry, NAME, actor="ada", reason="", to=3)
 
 
-def test_a_changed_entry_shows(promote, journal, settings):
+def test_a_changed_entry_shows(promote, journal, tamper):
     promote(1)
-    with sqlite3.connect(settings.workspace.ledger) as other:
-        other.execute("""UPDATE journal SET entry = replace(entry, '"gate"', '"ada"') WHERE sequence = 2""")
+    tamper(
+        """UPDATE journal SET entry = replace(entry, '"gate"', '"ada"') WHERE sequence = 2""",
+    )
     assert journal.verify().problems == ("entry 2 was changed after it was written",)
 
 
-def test_a_removed_entry_shows(promote, journal, settings):
+def test_a_removed_entry_shows(promote, journal, tamper):
     promote(1)
-    with sqlite3.connect(settings.workspace.ledger) as other:
-        other.execute("DELETE FROM journal WHERE sequence = 1")
+    tamper(
+        "DELETE FROM journal WHERE sequence = 1",
+    )
     assert journal.verify().problems[0] == "entry 1 is missing"
 
 
-def test_an_end_that_was_cut_off_shows_and_stops_further_moves(promote, journal, registry, settings):
+def test_an_end_that_was_cut_off_shows_and_stops_further_moves(promote, journal, registry, tamper):
     promote(1)
     promote(2)
-    with sqlite3.connect(settings.workspace.ledger) as other:
-        other.execute("DELETE FROM journal WHERE sequence > 2")
-        other.execute("UPDATE counters SET value = 2 WHERE name = 'journal'")
+    tamper(
+        "DELETE FROM journal WHERE sequence > 2",
+        "UPDATE counters SET value = 2 WHERE name = 'journal'",
+    )
     (problem,) = journal.verify().problems
     assert "no longer there" in problem
     with pytest.raises(LedgerError, match="does not verify"):

@@ -1,6 +1,5 @@
 """What the ledger keeps, once, and in which form."""
 
-import sqlite3
 import threading
 
 import pytest
@@ -10,6 +9,7 @@ from components.ledger.schema import Answer, Fate
 from components.ledger.store import Ledger
 from components.recipes import GatePolicy
 from components.settings import Settings
+from tests.unit.ledger.conftest import on_sqlite
 
 
 def give(ledger: Ledger, number: int, request_id: str, **more) -> int:
@@ -112,6 +112,7 @@ def test_two_writers_of_the_same_id_make_one_row(settings, ledger, ask):
     assert ledger.num_feedback() == {"approve": 1}
 
 
+@on_sqlite
 def test_nobodys_name_is_in_the_file(ledger, ask, settings):
     give(ledger, 1, ask(1, subject="ada@example.org"), subject="ada@example.org")
     ledger.close()
@@ -140,6 +141,7 @@ def test_a_raw_prompt_is_kept_for_its_retention_and_then_gone_from_the_files(led
     assert ledger.answer(request).text == "call me: a-very-rare-phrase", "the masked copy stays"
 
 
+@on_sqlite
 def test_what_is_purged_leaves_the_database_and_its_log(ledger, ask, clock, settings):
     ask(1, text="write to bob-the-only@x.org")
     clock.time += 31 * 86_400
@@ -148,6 +150,7 @@ def test_what_is_purged_leaves_the_database_and_its_log(ledger, ask, clock, sett
     assert b"bob-the-only" not in content and b"[EMAIL_1]" in content
 
 
+@on_sqlite
 def test_no_raw_prompt_is_kept_under_a_retention_of_no_days(monkeypatch, settings):
     monkeypatch.setenv("BANYAN_PROMPT_RETENTION_DAYS", "0")
     with Ledger(Settings()) as ledger:
@@ -159,6 +162,7 @@ def test_no_raw_prompt_is_kept_under_a_retention_of_no_days(monkeypatch, setting
     assert b"bob@x.org" not in content
 
 
+@on_sqlite
 def test_every_commit_reaches_the_disk(ledger, settings):
     with ledger._database.read() as connection:
         pragmas = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
@@ -223,9 +227,8 @@ def test_what_is_refused_by_others_comes_back_later(ledger, ask, clock):
 
 
 def test_a_ledger_of_another_schema_version_is_not_touched(ledger, settings):
-    ledger.close()
-    with sqlite3.connect(settings.workspace.ledger) as other:
-        other.execute("UPDATE counters SET value = 99 WHERE name = 'schema'")
+    with ledger._database.write() as connection:
+        connection.exec_driver_sql("UPDATE counters SET value = 99 WHERE name = 'schema'")
     with pytest.raises(LedgerError, match="has schema version 99; this Banyan reads"):
         Ledger(settings)
 
@@ -237,6 +240,7 @@ def test_a_ledger_that_cannot_be_opened_says_so(monkeypatch, settings, url):
         Ledger(Settings())
 
 
+@on_sqlite
 def test_a_file_that_is_no_database_says_so(settings):
     settings.workspace.root.mkdir(parents=True)
     settings.workspace.ledger.write_text("not a database, but long enough to be taken for one" * 100)

@@ -203,7 +203,7 @@ def _score(registry: Registry, info: VersionInfo | None) -> Score | None:
     if info is None:
         return None
     rows = registry.per_example(info.ref)
-    return _of_rows(info.ref.version, rows, has_labels=info.task == "classification")
+    return _of_rows(info.ref.version, rows)
 
 
 def _baseline(registry: Registry, infos: Mapping[int, VersionInfo], before: int | None, method: str) -> Score | None:
@@ -216,11 +216,11 @@ def _baseline(registry: Registry, infos: Mapping[int, VersionInfo], before: int 
         rows = registry.baseline(info.ref)
     except RegistryError:  # none was kept with this version
         return None
-    return _of_rows(method, rows, has_labels=info.task == "classification")
+    return _of_rows(method, rows)
 
 
-def _of_rows(version: int | str, rows: "pd.DataFrame", *, has_labels: bool) -> Score:
-    top3 = float(rows["top3"].mean()) if has_labels else None
+def _of_rows(version: int | str, rows: "pd.DataFrame") -> Score:
+    top3 = float(rows["top3"].mean()) if "top3" in rows else None
     return Score(version, float(rows["score"].mean()), top3, rows)
 
 

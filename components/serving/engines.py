@@ -11,7 +11,7 @@ from components.registry import PREFIX, Registry
 from components.serving.champions import Champions
 from components.settings import Settings
 from components.supervisor import addresses
-from components.tasks import get_task
+from components.tasks import all_tasks, get_task
 from components.tasks.base import Answer, Task, template_sha256
 
 if TYPE_CHECKING:
@@ -76,17 +76,22 @@ def registry_champions(settings: Settings) -> Champions:
     The registry's address is asked for at every look, so the gateway may start before MLflow does, and follows it.
     """
     registry: Registry | None = None
+    served = {task.name for task in all_tasks()}  # a model that only continues text is asked nowhere
+    tasks: dict[tuple[str, int], str] = {}
 
     def find() -> dict[str, ModelRef]:
         nonlocal registry
         url = addresses(settings).mlflow
         if registry is None or registry.url != url:
             registry = Registry(url)
-        found = registry.champions()
-        return {name.removeprefix(PREFIX): ref for name, ref in found.items() if name.startswith(PREFIX)}
+        found = {name: ref for name, ref in registry.champions().items() if name.startswith(PREFIX)}
+        for ref in found.values():
+            if (ref.name, ref.version) not in tasks:  # a version's task never changes
+                tasks[ref.name, ref.version] = registry.get(ref).task
+        return {name.removeprefix(PREFIX): ref for name, ref in found.items() if tasks[ref.name, ref.version] in served}
 
     def load(_: str, ref: ModelRef) -> TorchEngine:
         assert registry is not None  # whoever has a ref has asked it
-        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=registry.get(ref).task)
+        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=tasks[ref.name, ref.version])
 
     return Champions(find=find, load=load)

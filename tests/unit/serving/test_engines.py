@@ -1,11 +1,16 @@
 """The torch engine on small random models, as training leaves them on disk."""
 
+import asyncio
+
 import pytest
 
 from components.errors import InputFileError
 from components.models.tokenizer import train_bpe
-from components.refs import ModelRef
-from components.serving.engines import TorchEngine
+from components.refs import DataRef, ModelRef
+from components.registry import Registry
+from components.serving.champions import Seat
+from components.serving.engines import TorchEngine, registry_champions
+from components.settings import Settings
 from components.tasks import get_task
 from components.tasks.base import template_sha256
 
@@ -64,6 +69,76 @@ def test_what_shapes_an_answer_is_told_for_the_receipt(folder):
     assert engine.generation == {"engine": "torch", "precision": "float32", "max_length_tokens": 16}
     assert engine.template_sha256 == template_sha256(get_task("classification"))
     assert engine.ref == REF
+
+
+@pytest.fixture(scope="module")
+def writer(tmp_path_factory):
+    """A generator's folder."""
+    import torch
+    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+    folder = tmp_path_factory.mktemp("writer")
+    tokenizer = train_bpe(TEXTS * 3, vocab_size=300)
+    tokenizer.model_max_length = 32
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        initializer_range=1.0,
+    )
+    model = LlamaForCausalLM(config)
+    model.generation_config = GenerationConfig(
+        max_new_tokens=6, do_sample=False, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_generator_tells_how_long_it_writes_and_has_no_labels(writer):
+    engine = TorchEngine(REF, writer, task="summarisation")
+    assert engine.generation["max_new_tokens"] == 6
+    assert engine.generation["do_sample"] is False
+    assert engine.labels == ()
+
+
+def test_a_written_answer_does_not_depend_on_who_asks_at_the_same_time(writer):
+    engine = TorchEngine(REF, writer, task="summarisation")
+    together = engine.answer(TEXTS)
+    assert [engine.answer([text])[0].output for text in TEXTS] == [answer.output for answer in together]
+    assert all(answer.alternatives == () for answer in together)
+
+
+def test_the_registry_s_champions_are_seated_and_a_model_without_a_task_is_left_out(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # without a server MLflow keeps artifacts in the current folder
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
+    monkeypatch.setenv("BANYAN_MLFLOW_URL", f"sqlite:///{tmp_path}/mlflow.db")
+    settings = Settings()
+    registry = Registry(settings.mlflow_url)
+    for name, task in (("banyan-library", "classification"), ("banyan-gpt", "corpus")):
+        data = DataRef(version="d" * 32, tables={})
+        model = registry.register(
+            name, model_dir=folder, task=task, lock={}, data=data, metrics={}, card="", example=TEXTS[0]
+        )
+        registry.set_alias(model)
+
+    async def seat() -> list[Seat]:
+        champions = registry_champions(settings)
+        await champions.check()
+        await asyncio.gather(*(seat.loading for seat in champions.seats() if seat.loading))
+        seats = champions.seats()
+        answer = champions.batcher("library").submit(TEXTS[0]).result(20)
+        assert answer == seats[0].batcher.engine.answer(TEXTS[:1])[0]
+        await champions.close()
+        return seats
+
+    [seated] = asyncio.run(seat())
+    assert seated.batcher.engine.ref == registry.champion("banyan-library")
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

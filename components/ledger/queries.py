@@ -144,13 +144,9 @@ class LedgerQueries:
             kind: which rows: 'correct' (the default), 'approve', or None for both.
         """
         mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
-        if model_version is None:
-            newest = select(func.max(fates.c.model_version)).join(feedback, mine).where(fates.c.fate == "measured")
-            model_version = self._all(newest)[0][0]
+        version = self._newest_measured(table) if model_version is None else model_version
         rows = select(fates).join(feedback, mine).where(fates.c.fate == "measured")
-        measured = {
-            row.feedback_id: _fate(row) for row in self._all(rows.where(fates.c.model_version == model_version))
-        }
+        measured = {row.feedback_id: _fate(row) for row in self._all(rows.where(fates.c.model_version == version))}
         query = _feedback_query().where(feedback.c.table_name == table).order_by(feedback.c.sequence)
         if kind is not None:
             query = query.where(feedback.c.kind == kind)
@@ -162,12 +158,18 @@ class LedgerQueries:
 
         It was trained on those very rows: this says that feedback arrives, not that the model generalises.
         """
-        scores = [
-            float(fate.effect["score_after"])
-            for _, fate in self.effects(table, model_version=model_version)
-            if fate.effect
-        ]
+        mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
+        query = select(fates.c.effect).join(feedback, mine)
+        query = query.where(fates.c.fate == "measured", feedback.c.kind == "correct")
+        version = self._newest_measured(table) if model_version is None else model_version
+        scores = [float(row.effect["score_after"]) for row in self._all(query.where(fates.c.model_version == version))]
         return sum(scores) / len(scores) if scores else None
+
+    def _newest_measured(self, table: str) -> int | None:
+        mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
+        query = select(func.max(fates.c.model_version)).join(feedback, mine).where(fates.c.fate == "measured")
+        found: int | None = self._all(query)[0][0]
+        return found
 
     # ------------------------------------------------------------ cuts
 

@@ -49,21 +49,24 @@ class Judgement(BaseModel):
 
 
 def measure(recipe: Finetune, *, run: TrainingRun, data: DataRef, settings: Settings) -> Scores:
-    """The trained model on the test split.
+    """The trained model on the test split; what was measured before is read.
 
     Raises:
         DataError: the split is empty.
     """
     from components.evaluation.evaluate import evaluate
 
-    rows = evaluate(
-        run.model_dir,
-        task=recipe.task,
-        data_dir=versioning.path_of(data, settings),
-        table=recipe.table,
-        max_rows=recipe.max_test_rows,
-    )
-    return _kept(rows, run.run_dir / f"test-{data.tables[recipe.table][:12]}.parquet", task=recipe.task)
+    path = scores_path(recipe, run=run, data=data)
+    if not path.is_file():
+        rows = evaluate(
+            run.model_dir,
+            task=recipe.task,
+            data_dir=versioning.path_of(data, settings),
+            table=recipe.table,
+            max_rows=recipe.max_test_rows,
+        )
+        _keep(rows, path)
+    return _scores(path, task=recipe.task)
 
 
 def measure_baseline(recipe: Finetune, *, data: DataRef, settings: Settings) -> Scores:
@@ -74,20 +77,42 @@ def measure_baseline(recipe: Finetune, *, data: DataRef, settings: Settings) -> 
     """
     from components.evaluation.evaluate import evaluate_baseline
 
-    rows = evaluate_baseline(recipe, data_dir=versioning.path_of(data, settings))
-    name = hashlib.sha256(f"{recipe.sha256()} {data.tables[recipe.table]} {code_sha256(__name__)}".encode()).hexdigest()
-    return _kept(rows, settings.workspace.runs / "baselines" / f"{name[:24]}.parquet", task=recipe.task)
+    path = baseline_path(recipe, data=data, settings=settings)
+    if not path.is_file():
+        _keep(evaluate_baseline(recipe, data_dir=versioning.path_of(data, settings)), path)
+    return _scores(path, task=recipe.task)
 
 
-def _kept(rows: "pd.DataFrame", path: Path, *, task: str) -> Scores:
-    from components.evaluation.metrics import summarise
+def scores_path(recipe: Finetune, *, run: TrainingRun, data: DataRef) -> Path:
+    """Where the scores of that model on that table by this code lie, once they are measured."""
+    return run.run_dir / f"test-{_name(run.weights_sha256, data.tables[recipe.table], recipe.max_test_rows)}.parquet"
 
+
+def baseline_path(recipe: Finetune, *, data: DataRef, settings: Settings) -> Path:
+    """The same of the baseline."""
+    name = _name(recipe.sha256(), data.tables[recipe.table])
+    return settings.workspace.runs / "baselines" / f"{recipe.table}-{name}.parquet"
+
+
+def _name(*parts: object) -> str:
+    code = code_sha256("components.evaluation.evaluate,components.evaluation.metrics")
+    return hashlib.sha256(repr((code, *parts)).encode()).hexdigest()[:24]
+
+
+def _keep(rows: "pd.DataFrame", path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".tmp")
     rows.to_parquet(beside, index=False)
     beside.replace(path)
-    scores = Scores(path=path, metrics=summarise(rows, get_task(task)))
-    log.info("%s: %s", path.stem, ", ".join(f"{name} {value:.3f}" for name, value in scores.metrics.items()))
+
+
+def _scores(path: Path, *, task: str) -> Scores:
+    import pandas as pd
+
+    from components.evaluation.metrics import summarise
+
+    scores = Scores(path=path, metrics=summarise(pd.read_parquet(path), get_task(task)))
+    log.info("%s", ", ".join(f"{name} {value:.3f}" for name, value in scores.metrics.items()))
     return scores
 
 

@@ -3,6 +3,7 @@
 Every family is a `PreTrainedModel`, so that `save_pretrained`, PEFT and whatever reads the Hub's format work.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,21 +39,20 @@ def load_language_model(folder: Path) -> "tuple[PreTrainedModel, PreTrainedToken
     import transformers
 
     from components.models import recurrent
-    from components.models.pretrained import quiet
+    from components.models.pretrained import quiet, read
 
     try:
-        kind = transformers.PreTrainedConfig.get_config_dict(folder)[0].get("model_type")
-        loader: Any = {
-            "bert": transformers.AutoModelForMaskedLM,
-            recurrent.RecurrentConfig.model_type: recurrent.RecurrentLanguageModel,
-        }.get(str(kind), transformers.AutoModelForCausalLM)
-        with quiet():
-            model = loader.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype="auto")
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as err:
+        kind = json.loads((folder / "config.json").read_text("utf-8"))["model_type"]
+    except (OSError, ValueError, KeyError) as err:
         remedy = "it should be a Hugging Face folder with safetensors"
-        raise InputFileError(f"{folder} holds no language model to read: {err}", remedy) from err
-    return model.eval(), tokenizer
+        raise InputFileError(f"{folder} holds no model to read: {err}", remedy) from err
+    loader: Any = {
+        "bert": transformers.AutoModelForMaskedLM,
+        recurrent.RecurrentConfig.model_type: recurrent.RecurrentLanguageModel,
+    }.get(kind, transformers.AutoModelForCausalLM)
+    with quiet():
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    return read(folder, loader, dtype="auto").eval(), tokenizer
 
 
 def _gpt(recipe: Pretrain, vocab_size: int) -> "PreTrainedModel":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import filelock
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components import assets
 from components.data import versioning
@@ -24,9 +24,11 @@ from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
 from components.training.lock import Lock
-from components.training.result import Evaluation, Progress, Trained
+from components.training.result import Evaluation, Progress, Trained, load
 
 log = logging.getLogger(__name__)
+
+RUN_FILE = "run.json"
 
 Watch = Callable[[Progress], None]
 
@@ -103,6 +105,9 @@ def train(
     with alone_on(lock.device, workspace=settings.workspace):
         if force:
             shutil.rmtree(run_dir, ignore_errors=True)
+        if done := _finished(run_dir, lock):
+            log.info("it is trained already: %s", done.model_dir)
+            return done
         run = registry.start_run(
             registered_model(recipe),
             name=recipe.name,
@@ -115,7 +120,7 @@ def train(
             run.log({"seconds": trained.seconds, **trained.metrics}, step=trained.num_steps)
             run.flush()
     _record_cost(run.run_id, registered_model(recipe), trained, settings=settings)
-    return TrainingRun(
+    finished = TrainingRun(
         model=registered_model(recipe),
         run_id=run.run_id,
         run_dir=run_dir,
@@ -126,6 +131,18 @@ def train(
         seconds=trained.seconds,
         sample=trained.sample,
     )
+    (run_dir / RUN_FILE).write_text(finished.model_dump_json(indent=1), "utf-8")
+    return finished
+
+
+def _finished(run_dir: Path, lock: Lock) -> TrainingRun | None:
+    """What an earlier call finished under this very lock, if it is whole."""
+    if load(run_dir, lock) is None:
+        return None
+    try:
+        return TrainingRun.model_validate_json((run_dir / RUN_FILE).read_text("utf-8"))
+    except (OSError, ValidationError):  # it was killed between the model and this
+        return None
 
 
 @contextlib.contextmanager

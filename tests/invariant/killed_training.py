@@ -1,5 +1,6 @@
-"""A training that is killed by SIGKILL after some steps: run as `python killed_training.py RECIPE_JSON DATA BASE RUN STEP`."""
+"""A training that kills itself by SIGKILL after STEP: `python killed_training.py RECIPE_JSON DATA BASE RUN STEP`."""
 
+import json
 import os
 import signal
 import sys
@@ -19,8 +20,6 @@ def main() -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     torch.set_num_threads(1)
-    import json
-
     finetune(
         parse_recipe(json.loads(recipe)),
         data_dir=Path(data_dir),

@@ -1,6 +1,7 @@
 """What the project promises of training: resumed = uninterrupted, same seed = same hash, 1 × 8 = 8 × 1."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from components.recipes import Finetune, Pretrain
 from components.training.finetuning import finetune
@@ -118,6 +119,19 @@ def test_another_recipe_does_not_resume_from_these_checkpoints(classify, small_d
     assert finetune(other, **arguments).resumed_from == 0
 
 
+def test_where_the_weights_lie_in_their_file_changes_no_bit(classify, small_data, small_bert, tmp_path):
+    """A header of another length moves every tensor in memory, and with it how products are rounded."""
+    hashes = set()
+    for header in ("", "12345678", "1234567890123456"):
+        base = tmp_path / f"base{len(header)}"
+        shutil.copytree(small_bert, base)
+        tensors = load_file(base / "model.safetensors")
+        save_file(tensors, base / "model.safetensors", metadata={"format": "pt", "note": header})
+        done = finetune(classify, data_dir=small_data, weights_dir=base, run_dir=tmp_path / f"run{len(header)}")
+        hashes.add(done.weights_sha256)
+    assert len(hashes) == 1
+
+
 @pytest.mark.parametrize("kind", ["finetune", "pretrain", "lora"])
 def test_eight_rows_at_once_are_eight_times_one_row(
     kind, classify, write_lines, read_corpus, small_data, small_bert, small_llama, tmp_path, monkeypatch
@@ -125,7 +139,7 @@ def test_eight_rows_at_once_are_eight_times_one_row(
     """In fp32 and without dropout, up to the order of additions. Rows have different numbers of targets."""
     from components.models import pretrained
 
-    ordinary = pretrained._from_pretrained
+    ordinary = pretrained.read
 
     def without_dropout(*args, **options):
         model = ordinary(*args, **options).float()
@@ -134,7 +148,7 @@ def test_eight_rows_at_once_are_eight_times_one_row(
                 module.p = 0.0
         return model
 
-    monkeypatch.setattr(pretrained, "_from_pretrained", without_dropout)
+    monkeypatch.setattr(pretrained, "read", without_dropout)
     recipe: Finetune | Pretrain = {"finetune": classify, "pretrain": read_corpus, "lora": write_lines}[kind]
     found = []
     for size, times in ((8, 1), (1, 8)):

@@ -1,5 +1,4 @@
 import json
-import os
 
 import pytest
 import torch
@@ -34,8 +33,8 @@ def test_weights_buffers_and_optimizer_come_back_bit_for_bit(tmp_path, optimizer
     store(tmp_path, 3, model, optimizers)
     other, others = network(optimizer)
     checkpoint.restore(checkpoint.latest(tmp_path, key="k"), model=other, optimizers=others)
-    for a, b in ((model, other),):
-        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    pairs = zip(model.state_dict().values(), other.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
     torch.manual_seed(1)
     walk(model, optimizers, 2)
     torch.manual_seed(1)
@@ -67,7 +66,7 @@ def test_only_the_last_two_are_kept_and_what_a_kill_left_beside_goes(tmp_path):
     (tmp_path / ".step-00000001.99").mkdir()
     for step in (1, 2, 3):
         store(tmp_path, step, *network())
-    assert sorted(os.listdir(tmp_path)) == ["step-00000002", "step-00000003"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-00000002", "step-00000003"]
 
 
 def test_frozen_weights_are_not_stored(tmp_path):
@@ -94,4 +93,4 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
 def test_the_manifest_holds_a_hash_for_every_other_file(tmp_path):
     path = store(tmp_path, 1, *network())
     manifest = json.loads((path / "manifest.json").read_text())
-    assert set(manifest["sha256"]) == set(os.listdir(path)) - {"manifest.json"}
+    assert set(manifest["sha256"]) == {file.name for file in path.iterdir()} - {"manifest.json"}

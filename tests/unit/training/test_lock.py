@@ -89,7 +89,7 @@ def test_bits_names_shapes_and_types_all_count(other):
 
 
 def test_a_torn_file_and_a_folder_without_weights_are_named(tmp_path):
-    with pytest.raises(InputFileError, match="no \\*.safetensors"):
+    with pytest.raises(InputFileError, match=r"no \*\.safetensors"):
         locks.weights_sha256(tmp_path)
     save_file({"a": torch.ones(100)}, tmp_path / "model.safetensors")
     (tmp_path / "model.safetensors").write_bytes((tmp_path / "model.safetensors").read_bytes()[:-50])

@@ -1,0 +1,106 @@
+import pytest
+import torch
+
+from components.errors import InputFileError, RecipeError
+from components.models.families import FAMILIES, load_language_model
+from components.models.tokenizer import train_bpe
+from components.recipes import Pretrain, parse_recipe
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+FAMILY = pytest.mark.parametrize("name", FAMILIES)
+
+
+def recipe(name, **fields):
+    return Pretrain(
+        name="t", family=name, num_layers=2, hidden_size=32, num_steps=1, learning_rate=1, max_length_tokens=8, **fields
+    )
+
+
+def build(name, **fields):
+    torch.manual_seed(0)
+    return FAMILIES[name].build(recipe(name, **fields), 300)
+
+
+@FAMILY
+def test_a_family_says_where_it_comes_from(name):
+    family = FAMILIES[name]
+    assert 1980 < family.year < 2030
+    assert family.paper
+    assert family.parents
+    assert name in Pretrain.model_fields["family"].annotation.__args__
+
+
+@FAMILY
+def test_a_family_is_saved_and_loaded_with_the_same_answers(name, tmp_path):
+    model = build(name).eval()
+    model.save_pretrained(tmp_path)
+    train_bpe(["some text"], 300).save_pretrained(tmp_path)
+    again, tokenizer = load_language_model(tmp_path)
+    ids = torch.tensor([[5, 6, 7]])
+    assert torch.equal(model(input_ids=ids).logits, again(input_ids=ids).logits)
+    assert type(again) is type(model)
+    assert tokenizer.encode("some") == train_bpe(["some text"], 300).encode("some")
+
+
+@pytest.mark.parametrize("name", [name for name, family in FAMILIES.items() if family.objective == "causal"])
+def test_a_causal_family_does_not_look_ahead(name):
+    model = build(name).eval()
+    with torch.no_grad():
+        for p in model.parameters():  # zero-initialised projections would hide a leak
+            p.add_(torch.randn_like(p) * 0.1)
+    one, other = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[5, 6, 9, 10]])
+    assert torch.equal(model(input_ids=one).logits[:, :2], model(input_ids=other).logits[:, :2])
+    assert not torch.equal(model(input_ids=one).logits[:, 2:], model(input_ids=other).logits[:, 2:])
+
+
+def test_bert_looks_both_ways():
+    model = build("bert").eval()
+    one, other = (model(input_ids=torch.tensor([[5, 6, last]])).logits[:, 0] for last in (7, 8))
+    assert not torch.equal(one, other)
+
+
+@FAMILY
+def test_dropout_has_its_effect_in_training_only(name):
+    model = build(name, dropout=0.5)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    model.train()
+    assert not torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+    model.eval()
+    assert torch.equal(model(input_ids=ids).logits, model(input_ids=ids).logits)
+
+
+@pytest.mark.parametrize("field", [{"num_layers": 1}, {"hidden_size": 64}])
+@FAMILY
+def test_depth_and_width_have_their_effect(name, field):
+    other = Pretrain(**{**recipe(name).model_dump(), **field})
+    assert FAMILIES[name].build(other, 300).num_parameters() != build(name).num_parameters()
+
+
+def test_heads_have_their_effect_where_there_is_attention_and_are_refused_elsewhere():
+    assert build("gpt", num_heads=4).config.num_attention_heads == 4
+    assert recipe("gpt").attention_heads == 1
+    with pytest.raises(RecipeError, match="lstm has no attention"):
+        parse_recipe({**recipe("lstm").model_dump(), "num_heads": 4})
+    with pytest.raises(RecipeError, match="not an even multiple"):
+        parse_recipe({**recipe("gpt").model_dump(), "num_heads": 5})
+
+
+def test_a_recurrence_cannot_skip_padding_on_the_left():
+    with pytest.raises(ValueError, match="padding on the left"):
+        build("gru")(input_ids=torch.tensor([[0, 5]]), attention_mask=torch.tensor([[0, 1]]))
+
+
+def test_a_folder_without_a_model_is_named(tmp_path):
+    with pytest.raises(InputFileError, match="holds no model"):
+        load_language_model(tmp_path)

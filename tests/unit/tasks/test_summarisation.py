@@ -1,0 +1,123 @@
+import math
+
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+from components.models.tokenizer import train_bpe
+from components.recipes import Finetune
+from components.tasks.base import IGNORED
+from components.tasks.summarisation import TASK
+
+RECIPE = Finetune(
+    name="t",
+    task="summarisation",
+    table="t",
+    base="b",
+    num_steps=1,
+    learning_rate=1,
+    max_length_tokens=40,
+    max_new_tokens=6,
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    found = train_bpe([TASK.template, "Return the sum."] * 3, 300)
+    found.model_max_length = 40
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=32,
+        initializer_range=0.5,
+    )
+    found = transformers.LlamaForCausalLM(config).eval()
+    found.generation_config = transformers.GenerationConfig(max_new_tokens=6, eos_token_id=tokenizer.eos_token_id)
+    return found
+
+
+def rows(tokenizer, texts, targets):
+    return TASK.rows(pd.DataFrame({"text": texts, "target": targets}), tokenizer, RECIPE, [])
+
+
+def test_only_the_target_and_the_end_carry_loss(tokenizer):
+    [row] = rows(tokenizer, ["def f(): ..."], ["Sum."])
+    said = [number for number in row["labels"] if number != IGNORED]
+    assert tokenizer.decode(said[:-1]) == " Sum."
+    assert said[-1] == tokenizer.eos_token_id
+    assert row["input_ids"][-len(said) :] == said
+    assert len(row["input_ids"]) == len(row["labels"])
+
+
+def test_a_long_text_loses_its_end_and_the_question_stays(tokenizer):
+    [prompt] = TASK._prompts(["x " * 500], tokenizer)
+    assert len(prompt) == 40
+    assert tokenizer.decode(prompt).endswith(TASK.template.split("{text}")[1])
+
+
+def test_a_text_that_spells_a_special_token_cannot_end_the_prompt(tokenizer):
+    [prompt] = TASK._prompts([f"a {tokenizer.eos_token} b"], tokenizer)
+    assert not set(prompt) & set(tokenizer.all_special_ids)
+
+
+def test_a_target_that_is_too_long_is_cut_and_still_ends(tokenizer):
+    [row] = rows(tokenizer, ["x"], ["Return the sum of all of these numbers."])
+    said = [number for number in row["labels"] if number != IGNORED]
+    assert len(said) == RECIPE.max_new_tokens
+    assert said[-1] == tokenizer.eos_token_id
+
+
+def test_the_loss_is_that_of_each_row_alone_without_padding(tokenizer, model):
+    examples = rows(tokenizer, ["x", "a much longer text than that"], ["Sum.", "Return the sum."])
+    total, count = TASK.loss(model, TASK.collate(examples, tokenizer.pad_token_id))
+    alone = 0.0
+    for example in examples:
+        out = model(input_ids=torch.tensor([example["input_ids"]]), labels=torch.tensor([example["labels"]]))
+        alone += out.loss.item() * sum(number != IGNORED for number in example["labels"])
+    assert total.item() == pytest.approx(alone, rel=1e-4)
+    assert int(count) == sum(number != IGNORED for example in examples for number in example["labels"])
+
+
+def test_answers_are_those_of_generate_alone_or_together(tokenizer, model):
+    texts = ["x", "def f(a, b):\n    return a + b", "sum of it"]
+    together = TASK.answer(model, tokenizer, texts)
+    for text, answer in zip(texts, together, strict=True):
+        [alone] = TASK.answer(model, tokenizer, [text])
+        assert alone.output == answer.output
+        assert alone.confidence == pytest.approx(answer.confidence, rel=1e-4)
+        prompt = torch.tensor([TASK._prompts([text], tokenizer)[0]])
+        ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False)[0, prompt.shape[1] :]
+        line = tokenizer.decode(ids, skip_special_tokens=True).strip().split("\n")[0].strip()
+        assert answer.output == line
+
+
+def test_confidence_is_the_mean_probability_of_what_was_said(tokenizer, model):
+    [answer] = TASK.answer(model, tokenizer, ["x"])
+    assert 0 < answer.confidence < 1
+    assert not math.isnan(answer.confidence)
+    assert answer.alternatives == ()
+
+
+def test_rouge_l_is_the_longest_common_subsequence_of_stems():
+    from components.tasks.base import Answer
+
+    frame = pd.DataFrame({"id": ["1"], "target": ["Returns the sorted nodes"]})
+    # stems "return the node": all 3 in order, of 3 said and 4 wanted: F1 = 2 · 1 · 0.75 / 1.75
+    scored = TASK.score([Answer("Return the node", 1.0)], frame)
+    assert scored["score"].tolist() == pytest.approx([2 * 0.75 / 1.75])
+
+
+def test_the_baseline_repeats_the_line_of_the_most_similar_text():
+    train = pd.DataFrame({"text": ["sort nodes by degree", "open the file"], "target": ["Sort.", "Open."]})
+    test = pd.DataFrame({"id": ["1"], "text": ["the degree of nodes"], "target": ["Degree."]})
+    assert TASK.baseline(train, test, [])["prediction"].tolist() == ["Sort."]

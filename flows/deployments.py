@@ -12,6 +12,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from flows.policies import trigger
+
 if TYPE_CHECKING:
     from prefect import Flow
     from prefect.automations import AutomationCore
@@ -47,7 +49,7 @@ class Deployment:
     pool: Literal["cpu", "gpu"] = "cpu"
     cron: str | None = None
     """In UTC."""
-    parameters: tuple[tuple[str, object], ...] = ()
+    scheduled_table: str = ""
     """Of the runs that the schedule starts."""
 
 
@@ -60,7 +62,7 @@ DEPLOYMENTS = (
     Deployment("flows.promote.promote"),
     Deployment("flows.collect_feedback.collect_feedback"),
     # In case no bell rings: it counts for itself and ends quietly when there is not enough.
-    Deployment("flows.retrain.retrain", cron="17 3 * * *", parameters=(("table", "library"),)),
+    Deployment("flows.retrain.retrain", cron="17 3 * * *", scheduled_table="library"),
     Deployment("flows.loop.loop"),
     *(Deployment(entrypoint, pool="gpu") for entrypoint in TRAININGS),
 )
@@ -120,7 +122,7 @@ def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", de
                 schedule=CronSchedule(cron=deployment.cron, timezone="UTC"),
                 active=True,
                 max_scheduled_runs=2,
-                parameters=dict(deployment.parameters),
+                parameters=by_itself(deployment.scheduled_table),
                 slug="nightly",
             )
         )
@@ -130,12 +132,17 @@ def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", de
         entrypoint=deployment.entrypoint,
         work_pool_name=deployment.pool,
         description=flow.description,
-        tags=[TAG],
+        tags=[TAG, f"pool-{deployment.pool}"],
         schedules=schedules,
         parameter_openapi_schema=parameter_schema(flow).model_dump(exclude_unset=True),
         enforce_parameter_schema=True,
         pull_steps=[],
     )
+
+
+def by_itself(table: object) -> dict[str, Any]:
+    """Parameters of a retraining that nobody asked for: it needs enough feedback; by hand, anything new is enough."""
+    return {"table": table, "trigger": trigger().model_dump(mode="json")}
 
 
 # ---------------------------------------------------------------- automations
@@ -158,6 +165,7 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
         return ResourceSpecification.model_validate({names[name]: value for name, value in labels.items()})
 
     ours = resource(id=f"prefect.tag.{TAG}", role="tag")
+    elsewhere = resource(id="prefect.tag.pool-gpu", role="tag")
     found = [
         AutomationCore(
             name="banyan: a run without heartbeat has crashed",
@@ -183,13 +191,14 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
             ],
         ),
         AutomationCore(
-            name="banyan: a crashed run goes on",
-            description=f"From its cached steps and its last checkpoint; at most {MAX_ATTEMPTS} attempts in all.",
+            name="banyan: a crashed run on pool gpu goes on",
+            description=f"From its cached steps and its last checkpoint; at most {MAX_ATTEMPTS} attempts in all. "
+            "(On pool cpu the stack's worker sees to it.)",
             trigger=EventTrigger(
                 posture=Posture.Reactive,
                 expect={"prefect.flow-run.Crashed"},
                 match=resource(id="prefect.flow-run.*", run_count=[str(n) for n in range(1, MAX_ATTEMPTS)]),
-                match_related=ours,
+                match_related=elsewhere,
                 threshold=1,
                 within=timedelta(0),
             ),
@@ -220,7 +229,7 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
                     RunDeployment(
                         source="selected",
                         deployment_id=retrain,
-                        parameters={"table": {"__prefect_kind": "jinja", "template": table}},
+                        parameters=by_itself({"__prefect_kind": "jinja", "template": table}),
                         job_variables=None,
                     )
                 ],

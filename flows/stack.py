@@ -31,6 +31,7 @@ from components.supervisor import (
 )
 
 LOOPBACK = "127.0.0.1"
+RECIPES = Path(__file__).parent / "recipes"
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 OnEvent = Callable[[str], None]
@@ -190,7 +191,7 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
     prefect = [
         Service(
             "prefect",
-            (*python, "prefect", "server", "start", "--host", LOOPBACK, "--port", str(ports["prefect"])),
+            (*python, "flows.server", "server", "start", "--host", LOOPBACK, "--port", str(ports["prefect"])),
             env=env,
             url=urls["prefect"],
             health_url=f"{urls['prefect']}/api/health",
@@ -225,7 +226,12 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
         *([] if settings.mlflow_url else mlflow),
         Service("deployments", (*python, "flows.deployments"), env=env, depends_on=orchestrated, one_shot=True),
         *([] if settings.gateway_url else gateway),
-        Service("relay", (*python, "components.ledger.outbox"), env=env, depends_on=orchestrated),
+        Service(
+            "relay",
+            (*python, "components.ledger.outbox", "--policy", str(RECIPES / "retrain-when.yaml")),
+            env=env,
+            depends_on=orchestrated,
+        ),
         Service(
             "dashboard",
             (

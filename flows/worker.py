@@ -1,9 +1,20 @@
-"""The stack's worker: first takes up the runs that lost their process, then becomes Prefect's process worker."""
+"""The stack's worker: Prefect's process worker, beside one that looks after runs that lost their process.
 
-import os
+A dead process tells nobody, and Prefect by itself leaves its run Running for ever (PrefectHQ/prefect #16746). Where
+every run of a pool is on this machine one can simply look. It is surer than an automation on events, which remains for
+pools elsewhere: with SQLite their evaluation may be repeated or end early, and the worker's own report that the
+process has exited may come after the automation has scheduled the run anew, and undo it (both seen with 3.8.8).
+"""
+
+import contextlib
+import runpy
 import sys
-from collections.abc import Collection
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
+
+import psutil
 
 from components.settings import Workspace, load_settings
 from components.supervisor import leftovers
@@ -11,6 +22,7 @@ from flows.deployments import MAX_ATTEMPTS
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun, State
 
 POOL = "cpu"
 """The one pool whose runs are all on this machine."""
@@ -18,68 +30,113 @@ POOL = "cpu"
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Prefect's own variable in a flow run's process."""
 
+LOOK_EVERY_SECONDS = 2.0
+PATIENCE = timedelta(seconds=20)
+"""How long a run may be Pending, or Running, and have no process yet: it is being started."""
+SETTLED = timedelta(seconds=4)
+"""How long a run must have been Crashed: the worker reports twice that a process has exited."""
+FORGOTTEN = timedelta(hours=1)
+"""A run that has been Crashed for so long is nobody's business any more."""
 
-def living_runs(workspace: Workspace) -> set[str]:
-    """Ids of the flow runs that have a process of this workspace's stack: when only the worker died, they go on."""
-    import psutil
 
-    found = set()
+def processes(workspace: Workspace) -> dict[str, psutil.Process]:
+    """Flow run → its process, of this workspace's stack. When only the worker died, runs go on without it."""
+    found = {}
     for process in leftovers(workspace):
-        try:
-            found.add(process.environ().get(RUN_ID, ""))
-        except psutil.Error:
-            continue
-    return found - {""}
+        with contextlib.suppress(psutil.Error):
+            if run_id := process.environ().get(RUN_ID):
+                if run_id not in found or process.create_time() < found[run_id].create_time():
+                    found[run_id] = process
+    return found
 
 
-def take_up(client: "SyncPrefectClient", *, pool: str, living: Collection[str]) -> dict[str, str]:
-    """Schedules anew the pool's runs that Prefect believes to be running and that have no process.
+def take_up(
+    client: "SyncPrefectClient", *, pool: str, living: Mapping[str, psutil.Process], patience: timedelta
+) -> dict[str, str]:
+    """Schedules anew the runs of a pool that have lost their process; run's name → the state it was given.
 
-    A dead process tells nobody, and Prefect by itself leaves such a run Running for ever (PrefectHQ/prefect #16746).
-    A run that was being cancelled is cancelled; one that has been tried MAX_ATTEMPTS times stays Crashed.
-    Only for a pool whose every run is on this machine.
+    One that was being cancelled is cancelled; one that has been tried MAX_ATTEMPTS times stays Crashed. A process whose
+    run was declared dead (no heartbeat: the machine slept) is ended first, so that a run never has two.
 
-    Returns:
-        The run's name → the state it was given.
+    Args:
+        living: as `processes` gives them.
+        patience: how long a run may have no process; none when the worker only now starts.
     """
+    now = datetime.now(UTC)
+    taken = {}
+    for run in _unfinished(client, pool):
+        age = now - run.state.timestamp if run.state else timedelta(0)
+        process = living.get(str(run.id))
+        is_crashed = run.state is not None and run.state.is_crashed()
+        if is_crashed and (run.run_count >= MAX_ATTEMPTS or not SETTLED < age < FORGOTTEN):
+            continue
+        if not is_crashed and (process is not None or age < patience):
+            continue
+        if process is not None:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        state = _next_state(run)
+        client.set_flow_run_state(run.id, state, force=True)
+        taken[run.name] = state.name or state.type.value
+    return taken
+
+
+def _unfinished(client: "SyncPrefectClient", pool: str) -> "list[FlowRun]":
     from prefect.client.schemas import filters
-    from prefect.client.schemas.objects import State, StateType
+    from prefect.client.schemas.objects import StateType
+
+    wanted = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.CRASHED]
+    return client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=wanted))
+        ),
+        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+        limit=200,
+    )
+
+
+def _next_state(run: "FlowRun") -> "State":
+    from prefect.client.schemas.objects import StateType
     from prefect.states import Cancelled, Crashed, Scheduled
 
-    unfinished = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-    taken = {}
-    while runs := [
-        run
-        for run in client.read_flow_runs(
-            flow_run_filter=filters.FlowRunFilter(
-                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=unfinished)),
-            ),
-            work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
-        )
-        if str(run.id) not in living and run.name not in taken
-    ]:
-        for run in runs:
-            state: State
-            if run.state_type == StateType.CANCELLING:
-                state = Cancelled(message="it was being cancelled when its process was lost")
-            elif run.run_count >= MAX_ATTEMPTS:
-                state = Crashed(message=f"its process was lost; {run.run_count} attempts were made")
-            else:
-                state = Scheduled(name="AwaitingRetry", message="its process was lost with the stack; it goes on")
-            client.set_flow_run_state(run.id, state, force=True)
-            taken[run.name] = state.name or state.type.value
-    return taken
+    if run.state_type == StateType.CANCELLING:
+        return Cancelled(message="it was being cancelled when its process was lost")
+    if run.run_count >= MAX_ATTEMPTS:
+        return Crashed(message=f"its process was lost; {run.run_count} attempts were made")
+    return Scheduled(name="AwaitingRetry", message="its process was lost; it goes on where it was")
+
+
+def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> None:
+    """Looks every two seconds, until `stop`; a server that is away is looked for again."""
+    from prefect.client.orchestration import get_client
+
+    while not stop.is_set():
+        try:
+            with get_client(sync_client=True) as client:
+                while not stop.wait(LOOK_EVERY_SECONDS):
+                    _tell(take_up(client, pool=pool, living=processes(workspace), patience=PATIENCE))
+        except Exception as err:  # an edge: whatever it is, the worker itself must go on
+            print(f"cannot look after the runs: {err!r}", flush=True)
+            stop.wait(LOOK_EVERY_SECONDS)
+
+
+def _tell(taken: Mapping[str, str]) -> None:
+    for name, state in taken.items():
+        print(f"run {name!r} had lost its process: {state}", flush=True)
 
 
 def main() -> None:
     from prefect.client.orchestration import get_client
 
+    workspace = load_settings().workspace
     with get_client(sync_client=True) as client:
-        living = living_runs(load_settings().workspace)
-        for name, state in take_up(client, pool=POOL, living=living).items():
-            print(f"run {name} had lost its process: {state}", flush=True)
-    worker = ("worker", "start", "--pool", POOL, "--type", "process")
-    os.execv(sys.executable, (sys.executable, "-m", "prefect", *worker))  # noqa: S606  # no shell is meant
+        _tell(take_up(client, pool=POOL, living=processes(workspace), patience=timedelta(0)))
+    watch = threading.Thread(target=look_after, args=(workspace,), kwargs={"pool": POOL, "stop": threading.Event()})
+    watch.daemon = True
+    watch.start()
+    # Without --limit: with one, the worker dies when a crashed run comes back to it early (see deployments.NUM_RUNS).
+    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "banyan"]
+    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
 if __name__ == "__main__":

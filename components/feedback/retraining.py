@@ -1,0 +1,153 @@
+"""What a retraining does with feedback: claims it, makes a data version of it, and tells each row what came of it."""
+
+import logging
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from components.data import versioning
+from components.errors import DataStoreError
+from components.evaluation.candidate import Judgement
+from components.feedback import fates
+from components.feedback.curation import rows_for_training
+from components.ledger.outbox import lease_name
+from components.ledger.store import Ledger
+from components.recipes import Finetune, TriggerPolicy
+from components.refs import DataRef, ModelRef
+from components.registry import Registry
+from components.settings import Settings
+from components.supervisor import addresses
+from components.tasks import get_task
+
+log = logging.getLogger(__name__)
+
+LEASE_SECONDS = 7200.0
+"""How long the bell stays silent at most for a retraining that died without giving its claim back."""
+
+
+class Claim(BaseModel):
+    """Whether a retraining may begin, and on which feedback."""
+
+    model_config = ConfigDict(frozen=True)
+
+    outcome: Literal["Granted", "NotEnoughFeedback", "AlreadyRetraining"]
+    reason: str
+    cut: int = 0
+    """The newest feedback row's sequence: what comes later is for the next retraining."""
+
+
+class Collected(BaseModel):
+    """The feedback up to a cut, as data."""
+
+    model_config = ConfigDict(frozen=True)
+
+    table: str
+    cut: int
+    data: DataRef | None
+    """The version that holds the admitted rows; None: none was admitted."""
+    num_admitted: int
+    num_refused: int
+    reasons: dict[str, int]
+
+
+def claim(
+    table: str, *, trigger: TriggerPolicy | None, cut: int | None, holder: str, force: bool, settings: Settings
+) -> Claim:
+    """Counts, and keeps others from beginning the same.
+
+    Args:
+        trigger: how much is enough; None: anything new.
+        cut: a cut of before: the same cut gives the same weights, whatever has come since.
+        holder: who claims; the same holder claims again after an interruption.
+    """
+    with Ledger(settings) as ledger:
+        pending = ledger.pending(table)
+        enough = trigger.minimum_feedback if trigger else 1
+        if pending.count < enough and cut is None and not force:
+            reason = f"{pending.count} rows of feedback on {table} wait; {enough} are enough"
+            return Claim(outcome="NotEnoughFeedback", reason=reason)
+        if not ledger.lease(lease_name(table), holder=holder, seconds=LEASE_SECONDS):
+            return Claim(outcome="AlreadyRetraining", reason=f"another retraining of {table} is at work")
+        reason = f"{pending.count} rows of feedback on {table} since the last retraining"
+        return Claim(outcome="Granted", reason=reason, cut=ledger.cut() if cut is None else cut)
+
+
+def release(table: str, *, holder: str, settings: Settings) -> None:
+    """Lets the next retraining of the table begin; nothing happens when the claim is not `holder`'s."""
+    with Ledger(settings) as ledger:
+        ledger.release(lease_name(table), holder=holder)
+
+
+def collect(table: str, *, cut: int, task: str, settings: Settings) -> Collected:
+    """Screens the feedback up to `cut`, commits the admitted rows as a data version, and records every row's fate.
+
+    Raises:
+        DataStoreError: there is no data version to add to.
+        ValidationFailed: the admitted rows do not pass; the last good version stands.
+    """
+    base = versioning.head(settings)
+    if base is None:
+        raise DataStoreError("there is no data version to add feedback to", "ingest first")
+    with Ledger(settings) as ledger:
+        data_dir = versioning.path_of(base, settings)
+        curated = rows_for_training(ledger, table, cut, task=get_task(task), data_dir=data_dir)
+        data = versioning.admit(curated.rows, table=table, settings=settings) if curated.admitted else None
+        fates.screened(ledger, curated, data=data)
+    log.info("%d rows admitted, %d refused: %s", len(curated.admitted), len(curated.refused), curated.reasons)
+    return Collected(
+        table=table,
+        cut=cut,
+        data=data,
+        num_admitted=len(curated.rows),
+        num_refused=len(curated.refused),
+        reasons=curated.reasons,
+    )
+
+
+def consume(collected: Collected, *, judgement: Judgement | None, settings: Settings) -> None:
+    """Closes the cut: what lies below it has had its verdict, or was refused whole."""
+    with Ledger(settings) as ledger:
+        outcome = judgement.verdict.verdict if judgement else "refused"
+        model = judgement.challenger if judgement else None
+        ledger.consume(collected.table, collected.cut, outcome=outcome, model=model)
+
+
+def tell(collected: Collected, *, model: ModelRef, recipe: Finetune, settings: Settings) -> dict[str, Any]:
+    """Records the fates `trained` and `measured` of the admitted rows; the effect in figures.
+
+    Raises:
+        RegistryUnavailable: MLflow does not answer.
+    """
+    assert collected.data is not None
+    registry = Registry(addresses(settings).mlflow)
+    with Ledger(settings) as ledger:
+        fates.trained(ledger, collected.table, data=collected.data, model=model)
+        effect = fates.measured(
+            ledger,
+            collected.table,
+            data=collected.data,
+            model=model,
+            model_dir=registry.fetch(model, settings.workspace),
+            data_dir=versioning.path_of(collected.data, settings),
+            task=get_task(recipe.task),
+        )
+    log.info("what %s makes of the feedback it was trained on: %s", model, effect)
+    return dict(vars(effect))
+
+
+def control_of(recipe: Finetune, *, settings: Settings) -> tuple[Finetune, DataRef] | None:
+    """The control to the table's newest retraining: as many random labelled rows in place of the admitted feedback.
+
+    Gives its recipe and the data version that the retraining had; None when no retraining reached the gate.
+    """
+    with Ledger(settings) as ledger:
+        reached = [one for one in ledger.cuts(recipe.table) if one.model_version]
+    if not reached:
+        return None
+    registry = Registry(addresses(settings).mlflow)
+    model = registry.ref(reached[-1].model_name, reached[-1].model_version)
+    manifest = versioning.manifest(registry.get(model).data_version, settings=settings)
+    num_rows = manifest.rows[recipe.table]["feedback"].total
+    splits = {"train": recipe.splits.get("train"), "reserve": num_rows}
+    control = recipe.model_copy(update={"name": f"{recipe.name}-control", "splits": splits, "role": "control"})
+    return control, manifest.ref

@@ -1,0 +1,24 @@
+"""Pretrained weights and a labelled table → a candidate, and, if the gate says so, the champion."""
+
+from prefect import flow
+
+from components.recipes import Finetune, GatePolicy
+from components.refs import DataRef, ModelRef
+from flows import policies, steps
+
+
+@flow(flow_run_name="finetune {recipe.name}", **policies.KEPT)
+def finetune(
+    recipe: Finetune, data: DataRef | None = None, policy: GatePolicy | None = None, force: bool = False
+) -> ModelRef:
+    """Trains, measures beside the plain baseline, registers, and asks the gate; a control is never promoted."""
+    with policies.fresh(force):
+        data = steps.current_data(data)
+        run = steps.train(recipe, data, force)
+        scores = steps.measure(recipe, data, run)
+        baseline = steps.measure_baseline(recipe, data)
+        model = steps.register(recipe, data, run, scores, baseline)
+        judgement = steps.judge(model, policies.gate(policy))
+        if judgement.verdict.verdict == "promote" and recipe.role == "candidate":
+            steps.promote(judgement)
+        return model

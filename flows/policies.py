@@ -1,0 +1,194 @@
+"""When a step is tried again, and when it is not done again."""
+
+import contextlib
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components.errors import RecipeError, Transient
+from components.recipes import (
+    BookSource,
+    FileSource,
+    Finetune,
+    GatePolicy,
+    Ingest,
+    InterpreterSource,
+    Loop,
+    PackageSource,
+    Pretrain,
+    Source,
+    TriggerPolicy,
+    load_recipe,
+)
+from components.settings import load_settings
+
+if TYPE_CHECKING:
+    from prefect import Flow, Task
+    from prefect.client.schemas.objects import FlowRun, State, TaskRun
+    from prefect.context import TaskRunContext
+
+RECIPES = Path(__file__).parent / "recipes"
+
+RETRIES: dict[str, Any] = {"retries": 4, "retry_delay_seconds": [1, 3, 10, 30]}
+"""Of steps that ask a service: a restart of it takes some seconds."""
+
+KEPT: dict[str, Any] = {"persist_result": True, "result_serializer": "json"}
+"""Results are JSON, never a pickle: refs and figures, nothing larger."""
+
+
+def only_transient(_: "Task[..., Any]", __: "TaskRun", state: "State[Any]") -> bool:
+    """Prefect's retry condition: the same call may succeed later, and the error says so."""
+    return isinstance(state.result(raise_on_failure=False), Transient)
+
+
+@contextlib.contextmanager
+def fresh(force: bool) -> Iterator[None]:
+    """Within it, with `force`, steps are done anew and what they give replaces what was kept."""
+    from prefect.settings import PREFECT_TASKS_REFRESH_CACHE, temporary_settings
+
+    with temporary_settings({PREFECT_TASKS_REFRESH_CACHE: True}) if force else contextlib.nullcontext():
+        yield
+
+
+# ---------------------------------------------------------------- keys
+#
+# A key is all that decides a step's result, and nothing else: the components' code and the tables and recipes
+# that it reads. A commit that touches none of these, or a feedback row, does nothing again (design D4).
+
+KeyOf = Callable[["TaskRunContext", dict[str, Any]], str | None]
+
+
+def key(*parts: object) -> str:
+    text = json.dumps([part if isinstance(part, str | int | None) else str(part) for part in parts])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
+    """Recipe, assets, the content of own files, the code. What it is added to does not count: done is done."""
+    from components.assets import load_assets
+    from components.training.lock import code_sha256
+
+    recipe = given["recipe"]
+    known = load_assets()
+    read = []
+    for source in recipe.sources:
+        read += [known[name].sha256 for name in assets_of(source) if name in known]
+        if isinstance(source, FileSource) and source.path.is_file():
+            read.append(hashlib.sha256(source.path.read_bytes()).hexdigest())
+        elif isinstance(source, InterpreterSource):
+            read.append(sys.version)
+    return key("ingest", recipe.sha256(), *read, code_sha256("components.data.versioning"))
+
+
+def training_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
+    """The lock's keys. None, so that the step is run and nothing kept, while there is no finished model."""
+    from components.training.run import RUN_FILE, take_lock
+
+    settings = load_settings()
+    lock = take_lock(given["recipe"], data=given["data"], settings=settings)
+    is_there = (settings.workspace.runs / lock.key / RUN_FILE).is_file()
+    return key("train", lock.key, lock.exact_key) if is_there else None
+
+
+def measuring_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
+    """Weights, table, code: they are the file's name."""
+    from components.evaluation.candidate import scores_path
+
+    path = scores_path(given["recipe"], run=given["run"], data=given["data"])
+    return key("measure", path) if path.is_file() else None
+
+
+def baseline_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
+    """Recipe, table, code: they are the file's name."""
+    from components.evaluation.candidate import baseline_path
+
+    path = baseline_path(given["recipe"], data=given["data"], settings=load_settings())
+    return key("baseline", path) if path.is_file() else None
+
+
+def registering_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
+    return key("register", given["run"].model, given["run"].lock["key"], given["run"].weights_sha256)
+
+
+def judging_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
+    """One verdict a version and policy: a version that was judged is not judged again because a better one has come."""
+    model = given["model"]
+    return key("judge", model.name, model.version, model.weights_sha256, given["policy"].sha256())
+
+
+def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:
+    """Once a flow run, however often its process is lost: what it decided stands."""
+    return key(context.task.task_key, context.task_run.flow_run_id, sorted(map(str, given.items())))
+
+
+# ---------------------------------------------------------------- defaults and ends
+
+
+def gate(policy: GatePolicy | None) -> GatePolicy:
+    """What was asked for, or the installation's gate: `recipes/gate.yaml`."""
+    found: GatePolicy = policy or load_recipe(RECIPES / "gate.yaml")
+    return found
+
+
+def trigger() -> TriggerPolicy:
+    """When feedback is enough, in this installation: `recipes/retrain-when.yaml`."""
+    found: TriggerPolicy = load_recipe(RECIPES / "retrain-when.yaml")
+    return found
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The recipes that a loop names."""
+
+    ingest: Ingest
+    pretrain: Pretrain
+    finetune: tuple[Finetune, ...]
+    rated: Finetune
+    """The one whose model the rater rates."""
+    assets: list[str]
+    bases: list[str]
+
+
+def plan(loop: Loop) -> Plan:
+    """Reads them.
+
+    Raises:
+        RecipeError: one is not there, or is of another kind.
+    """
+
+    def read(name: str, kind: str) -> Any:
+        recipe = load_recipe(RECIPES / f"{name}.yaml")
+        if recipe.kind != kind:
+            raise RecipeError(f"recipe {name} is of kind {recipe.kind}, and loop {loop.name} wants one of {kind}")
+        return recipe
+
+    ingest, finetune = read(loop.ingest, "ingest"), tuple(read(name, "finetune") for name in loop.finetune)
+    rated = [recipe for recipe in finetune if recipe.table == loop.rater.table]
+    if not rated:
+        raise RecipeError(f"loop {loop.name} rates table {loop.rater.table}, and fine-tunes nothing on it")
+    return Plan(
+        ingest=ingest,
+        pretrain=read(loop.pretrain, "pretrain"),
+        finetune=finetune,
+        rated=rated[0],
+        assets=[name for source in ingest.sources for name in assets_of(source)],
+        bases=list(dict.fromkeys(recipe.base for recipe in finetune)),
+    )
+
+
+def assets_of(source: Source) -> tuple[str, ...]:
+    """The third-party packages that a source reads."""
+    if isinstance(source, PackageSource):
+        return source.assets
+    return (source.asset,) if isinstance(source, BookSource) else ()
+
+
+def let_go(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:  # noqa: ARG001
+    """A retraining that failed gives its claim back, so that the next bell is heard."""
+    from components.feedback.retraining import release
+
+    release(flow_run.parameters["table"], holder=str(flow_run.id), settings=load_settings())

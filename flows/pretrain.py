@@ -1,0 +1,16 @@
+"""A corpus → a tokenizer and a language model from nothing."""
+
+from prefect import flow
+
+from components.recipes import Pretrain
+from components.refs import DataRef, ModelRef
+from flows import policies, steps
+
+
+@flow(flow_run_name="pretrain {recipe.name}", **policies.KEPT)
+def pretrain(recipe: Pretrain, data: DataRef | None = None, force: bool = False) -> ModelRef:
+    """Trains by the recipe on the data (default: the newest version) and registers the model."""
+    with policies.fresh(force):
+        data = steps.current_data(data)
+        run = steps.train(recipe, data, force)
+        return steps.register(recipe, data, run)

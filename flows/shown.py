@@ -1,0 +1,136 @@
+"""What a run shows of itself in Prefect: lines in its log, progress, links to where its results lie."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.logging import get_run_logger
+
+from components.data import versioning
+from components.evaluation.candidate import Judgement
+from components.feedback.retraining import Collected
+from components.refs import DataRef, ModelRef
+from components.settings import load_settings
+from components.supervisor import addresses
+from components.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from components.training.result import Progress
+
+EVERY_SECONDS = 1.5
+
+
+def line(text: str) -> None:
+    """A line of the run's log."""
+    get_run_logger().info(text)
+
+
+@contextmanager
+def progress(name: str) -> "Iterator[Callable[[Progress], None]]":
+    """Shows how far a training is: give what it yields to the training."""
+    with counted(f"train {name}") as show:
+
+        def watch(now: "Progress") -> None:
+            left = f"{now.remaining_seconds:.0f} s left"
+            show(now.step, now.num_steps, f"loss {now.loss:.3f}, {now.tokens_per_second:,.0f} tokens/s, {left}")
+
+        yield watch
+
+
+@contextmanager
+def counted(name: str) -> Iterator[Callable[..., None]]:
+    """Shows how many of how many are done: yields a function (done, of how many, words)."""
+    artifact = create_progress_artifact(0.0, description=name)
+    shown_at = [time.monotonic()]
+
+    def show(done: int, total: int, words: str = "") -> None:
+        if time.monotonic() - shown_at[0] < EVERY_SECONDS and done < total:
+            return
+        shown_at[0] = time.monotonic()
+        percent = min(99.9, 100.0 * done / max(1, total))  # 100 is for the end of the step
+        text = f"{name}: {done} of {total}" + (f", {words}" if words else "")
+        update_progress_artifact(artifact, percent, description=text)  # type: ignore[arg-type]
+
+    yield show
+    update_progress_artifact(artifact, 100.0, description=name)  # type: ignore[arg-type]
+
+
+@contextmanager
+def timed(stage: str) -> Iterator[None]:
+    """Records the seconds of a stage under this run."""
+    from flows.waiting import record
+
+    begun = time.monotonic()
+    yield
+    record(stage, time.monotonic() - begun, settings=load_settings())
+
+
+def data(ref: DataRef) -> DataRef:
+    """Links the data version and its validation report."""
+    manifest = versioning.manifest(ref.version, settings=load_settings())
+    rows = "\n".join(
+        f"| {table} | " + ", ".join(f"{one.total} {split}" for split, one in splits.items()) + " |"
+        for table, splits in manifest.rows.items()
+    )
+    report = f"[Validation report](file://{manifest.docs}), {manifest.num_checks} checks" if manifest.docs else ""
+    create_markdown_artifact(
+        f"Data version `{ref.version}`\n\n| table | rows |\n|---|---|\n{rows}\n\n{report}",
+        key="data-version",
+        description=f"data version {ref.version[:12]}",
+    )
+    return ref
+
+
+def trained(run: TrainingRun) -> TrainingRun:
+    """Links the run in MLflow."""
+    url = addresses(load_settings()).mlflow
+    create_link_artifact(
+        f"{url}/#/experiments/search/runs/{run.run_id}", "run in MLflow", key="mlflow-run", description=run.model
+    )
+    return run
+
+
+def registered(model: ModelRef) -> ModelRef:
+    """Links the registered version."""
+    url = f"{addresses(load_settings()).mlflow}/#/models/{model.name}/versions/{model.version}"
+    create_link_artifact(url, str(model), key="model-version", description=f"weights {model.weights_sha256[:16]}")
+    return model
+
+
+def verdict(judgement: Judgement) -> Judgement:
+    """The gate's verdict in words."""
+    found, other = judgement.verdict, judgement.champion or "the plain baseline"
+    create_markdown_artifact(
+        f"## {found.verdict}\n\n{judgement.challenger} against {other}: {found.reason}\n\n"
+        f"Difference {found.difference:+.4f}, interval {found.low:+.4f} to {found.high:+.4f}, p {found.p_value:.4f}; "
+        f"{found.num_wins} better, {found.num_losses} worse of {found.num_examples}.",
+        key="gate",
+        description=f"{judgement.challenger}: {found.verdict}",
+    )
+    line(f"{judgement.challenger} against {other}: {found.verdict}, {found.reason}")
+    return judgement
+
+
+def collected(found: Collected) -> Collected:
+    """What became of the feedback up to the cut."""
+    reasons = "\n".join(f"| {reason} | {count} |" for reason, count in found.reasons.items())
+    create_markdown_artifact(
+        f"{found.num_admitted} rows admitted, {found.num_refused} refused.\n\n"
+        f"| refused for | rows |\n|---|---|\n{reasons}",
+        key="feedback",
+        description=f"feedback on {found.table} up to {found.cut}",
+    )
+    return found
+
+
+def facts(title: str, values: dict[str, Any]) -> None:
+    """A small table."""
+    rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())
+    create_markdown_artifact(f"| {title} | |\n|---|---|\n{rows}", key="facts", description=title)

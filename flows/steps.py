@@ -1,0 +1,193 @@
+"""The steps that flows are made of: each one component function, run, watched, retried and cached by Prefect."""
+
+from typing import Any
+
+from prefect import task
+from prefect.runtime import flow_run
+
+from components import assets
+from components.data import versioning
+from components.errors import DataStoreError
+from components.evaluation import candidate
+from components.evaluation.candidate import Judgement
+from components.evaluation.scores import Scores
+from components.feedback import rater, retraining
+from components.feedback.rater import RaterReport
+from components.feedback.retraining import Claim, Collected
+from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, TriggerPolicy
+from components.refs import DataRef, ModelRef
+from components.settings import load_settings
+from components.supervisor import addresses
+from components.training import run as training
+from components.training.run import TrainingRun
+from flows import policies, shown, waiting
+
+_TRIED = {**policies.RETRIES, "retry_condition_fn": policies.only_transient}
+_CACHED = {**_TRIED, **policies.KEPT}
+
+
+# ---------------------------------------------------------------- data
+
+
+@task(**_CACHED, cache_key_fn=policies.ingest_key, task_run_name="build, validate, version {recipe.name}")
+def ingest(recipe: Ingest) -> DataRef:
+    """Sources → a validated, versioned set of tables."""
+    return shown.data(versioning.ingest(recipe, settings=load_settings(), progress=shown.line))
+
+
+@task(task_run_name="current data")
+def current_data(data: DataRef | None) -> DataRef:
+    """The data version that was asked for, or the newest."""
+    found = data or versioning.head(load_settings())
+    if found is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    return shown.data(found)
+
+
+# ---------------------------------------------------------------- models
+
+
+@task(**_CACHED, cache_key_fn=policies.training_key, task_run_name="train {recipe.name}")
+def train(recipe: Pretrain | Finetune, data: DataRef, force: bool = False) -> TrainingRun:
+    """A model by the recipe; goes on at its last checkpoint when it was interrupted."""
+    with shown.progress(recipe.name) as watch:
+        return shown.trained(training.train(recipe, data=data, settings=load_settings(), watch=watch, force=force))
+
+
+@task(**_CACHED, cache_key_fn=policies.measuring_key, task_run_name="measure {recipe.name}")
+def measure(recipe: Finetune, data: DataRef, run: TrainingRun) -> Scores:
+    """The model on the test split, row by row."""
+    return candidate.measure(recipe, run=run, data=data, settings=load_settings())
+
+
+@task(**_CACHED, cache_key_fn=policies.baseline_key, task_run_name="measure the baseline")
+def measure_baseline(recipe: Finetune, data: DataRef) -> Scores:
+    """The plain baseline on the same rows."""
+    return candidate.measure_baseline(recipe, data=data, settings=load_settings())
+
+
+@task(**_CACHED, cache_key_fn=policies.registering_key, task_run_name="register {recipe.name}")
+def register(
+    recipe: Pretrain | Finetune,
+    data: DataRef,
+    run: TrainingRun,
+    scores: Scores | None = None,
+    baseline: Scores | None = None,
+) -> ModelRef:
+    """A version in the registry, with card, scores, lock and lineage."""
+    model = candidate.register(recipe, run=run, data=data, scores=scores, baseline=baseline, settings=load_settings())
+    return shown.registered(model)
+
+
+@task(**_CACHED, cache_key_fn=policies.judging_key, task_run_name="gate {model.name} v{model.version}")
+def judge(model: ModelRef, policy: GatePolicy) -> Judgement:
+    """Promote, reject or inconclusive."""
+    return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
+
+
+@task(**_TRIED, task_run_name="gate {model.name} v{model.version} again")
+def judge_again(model: ModelRef, policy: GatePolicy) -> Judgement:
+    """The verdict of now, whatever was found before."""
+    return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
+
+
+@task(**_TRIED, task_run_name="promote")
+def promote(judgement: Judgement, actor: str = "gate") -> None:
+    """The challenger becomes champion, through the journal."""
+    candidate.promote(judgement, settings=load_settings(), actor=actor)
+
+
+@task(**_TRIED, task_run_name="find {table}")
+def find(table: str, version: int | None) -> ModelRef:
+    """A registered version; by default the champion."""
+    return candidate.find(table, version, settings=load_settings())
+
+
+@task(**_TRIED, task_run_name="measure {model.name} v{model.version}")
+def evaluate_version(model: ModelRef, data: DataRef) -> dict[str, float]:
+    """A registered version on the test split of the data."""
+    return candidate.evaluate_version(model, data=data, settings=load_settings())
+
+
+# ---------------------------------------------------------------- feedback
+
+
+@task(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="claim the feedback on {table}")
+def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: bool) -> Claim:
+    """Counts in the ledger, and keeps others from retraining on the same."""
+    return retraining.claim(
+        table, trigger=trigger, cut=cut, holder=str(flow_run.id), force=force, settings=load_settings()
+    )
+
+
+@task(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
+def collect(table: str, cut: int, recipe: Finetune) -> Collected:
+    """Screened, admitted rows as a data version; refused ones with their reason."""
+    found = retraining.collect(table, cut=cut, task=recipe.task, settings=load_settings())
+    return shown.collected(found)
+
+
+@task(**_TRIED, task_run_name="tell what became of the feedback")
+def tell(collected: Collected, model: ModelRef, recipe: Finetune) -> dict[str, Any]:
+    """The fates `trained` and `measured`."""
+    return retraining.tell(collected, model=model, recipe=recipe, settings=load_settings())
+
+
+@task(**_TRIED, task_run_name="close the cut")
+def consume(collected: Collected, judgement: Judgement | None) -> None:
+    """What lay below the cut has had its verdict; the next retraining may begin."""
+    retraining.consume(collected, judgement=judgement, settings=load_settings())
+    retraining.release(collected.table, holder=str(flow_run.id), settings=load_settings())
+
+
+@task(**_TRIED, task_run_name="recipe of {table}")
+def recipe_of(table: str, recipe: Finetune | None) -> Finetune:
+    """What was asked for, or the champion's own recipe."""
+    return recipe or candidate.recipe_of(table, settings=load_settings())
+
+
+@task(task_run_name="scripted rater on {recipe.table}")
+def rate(recipe: Rater) -> RaterReport:
+    """Replays held-back rows through the gateway; a script, never a person."""
+    settings = load_settings()
+    with shown.timed("rate"), shown.counted(f"rate {recipe.table}") as progress:
+        return rater.rate(recipe, settings=settings, gateway_url=addresses(settings).gateway, progress=progress)
+
+
+# ---------------------------------------------------------------- the loop
+
+
+@task(task_run_name="fetch what is needed")
+def fetch(names: list[str], bases: list[str]) -> None:
+    """Assets that are not here yet, downloaded and verified; base weights made ready."""
+    with shown.timed("fetch"):
+        for name in names:
+            assets.fetch(name, settings=load_settings())
+        for base in bases:
+            assets.weights(base, settings=load_settings())
+
+
+@task(task_run_name="{name}")
+def stage(name: str, deployment: str, parameters: dict[str, Any]) -> DataRef | ModelRef:
+    """A deployment, run on the worker as a part of this run."""
+    made: DataRef | ModelRef = waiting.stage(name, deployment, parameters, settings=load_settings())
+    return made
+
+
+@task(**_TRIED, task_run_name="wait for the gateway: {table}")
+def await_champion(table: str) -> None:
+    """Until the gateway answers with the champion of now."""
+    waiting.champion(table, settings=load_settings())
+
+
+@task(task_run_name="wait for the retraining that starts by itself: {table}")
+def await_retraining(table: str) -> None:
+    """Until the feedback has been used by a retraining that Prefect started."""
+    with shown.timed("retrain"):
+        waiting.retraining(table, policies.trigger(), settings=load_settings())
+
+
+@task(**_TRIED, task_run_name="plan the control")
+def control_of(recipe: Finetune) -> tuple[Finetune, DataRef] | None:
+    """The same training on as many random labelled rows."""
+    return retraining.control_of(recipe, settings=load_settings())

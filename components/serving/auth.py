@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from components.errors import RecipeError
 from components.settings import PREFIX, Settings
 
-LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]", "testserver"]
+LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 """What a `Host` header may say on loopback: a web page that rebinds its own name to 127.0.0.1 is turned away."""
 
 

@@ -78,7 +78,7 @@ def champions(aliases) -> Champions:
 @pytest.fixture
 def client(settings, ledger, champions) -> Iterator[TestClient]:
     app = create_app(settings, champions=champions, ledger=ledger)
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, base_url="http://127.0.0.1", raise_server_exceptions=False) as client:
         yield client
 
 

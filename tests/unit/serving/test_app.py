@@ -140,6 +140,8 @@ def test_a_form_of_another_page_is_not_taken_for_json(serving):
 
 def test_a_page_that_calls_itself_localhost_by_another_name_is_turned_away(serving):
     assert serving.get("/v1/models", headers={"host": "evil.example"}).status_code == 400
+    for name in ("localhost:8000", "[::1]:8000", "127.0.0.1"):
+        assert serving.get("/v1/models", headers={"host": name}).status_code == 200
 
 
 def test_a_path_that_is_not_there_is_404_in_the_same_shape(serving):
@@ -247,7 +249,7 @@ def test_feedback_that_cannot_be_is_422(serving, ledger, more):
 
 def test_with_a_key_nothing_but_health_is_open(settings, ledger, champions):
     keyed = settings.model_copy(update={"api_key": SecretStr("a long key")})
-    with TestClient(create_app(keyed, champions=champions, ledger=ledger)) as client:
+    with TestClient(create_app(keyed, champions=champions, ledger=ledger), base_url="http://127.0.0.1") as client:
         for path in ("/v1/models", "/v1/feedback/some-id-1", "/metrics"):
             assert client.get(path).status_code == 401
             assert client.get(path, headers={"authorization": "Bearer wrong"}).status_code == 401
@@ -281,7 +283,7 @@ def test_a_taken_port_is_named():
 
 
 def test_a_gateway_without_models_makes_nothing_but_the_ledger(settings, champions):
-    with TestClient(create_app(settings, champions=champions)) as client:
+    with TestClient(create_app(settings, champions=champions), base_url="http://127.0.0.1") as client:
         client.get("/healthz")
     assert {path.name for path in settings.workspace.root.iterdir()} <= {
         "ledger.db",

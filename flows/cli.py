@@ -185,10 +185,13 @@ def train(
 
     settings = _settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
-    flow = chosen.kind
-    run = _run_on_worker(settings, f"{flow}/{pool}", {"recipe": chosen.model_dump(mode="json")}, as_json=as_json)
-    facts, lines = model_outcome(settings, table=chosen.table if flow == "finetune" else "gpt")
-    next_step = f'Next: banyan ask {chosen.table} "…"' if flow == "finetune" else "Next: banyan dashboard"
+    given = {"recipe": chosen.model_dump(mode="json")}
+    run = _run_on_worker(settings, f"{chosen.kind}/{pool}", given, as_json=as_json)
+    if chosen.kind == "finetune":
+        name, next_step = chosen.table, f'Next: banyan ask {chosen.table} "…"'
+    else:
+        name, next_step = chosen.family, "Next: banyan dashboard"
+    facts, lines = model_outcome(settings, table=name, version=run.result.get("version"))
     _say(as_json, {"run": run.id, **facts}, *lines, next_step)
 
 
@@ -251,7 +254,10 @@ def retrain(
 
     settings = _settings()
     run = _run_on_worker(settings, f"retrain/{pool}", {"table": table}, as_json=as_json)
-    facts, lines = model_outcome(settings, table=table)
+    if run.outcome != "Completed":
+        _say(as_json, {"run": run.id, "outcome": run.outcome, "reason": run.message}, f"Not retrained: {run.message}")
+        return
+    facts, lines = model_outcome(settings, table=table, version=run.result.get("version"))
     _say(as_json, {"run": run.id, **facts}, *lines, "Next: banyan status | banyan dashboard")
 
 

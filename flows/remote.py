@@ -1,9 +1,11 @@
 """Runs deployments through Prefect's HTTP API and follows them; imports no Prefect (0.6 s)."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from components import errors
@@ -42,8 +44,21 @@ class Run:
     state: str
     message: str
     seconds: float
+    outcome: str = "Completed"
+    """The state's own name: `NotEnough` and the like where a flow ended early, and well."""
+    result_file: str = ""
+    """Where Prefect keeps what the flow returned, once it is over."""
     steps: tuple[Step, ...] = ()
     progress: Progress | None = None
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the flow returned, as its JSON form; empty where nothing was kept or it lies on another machine."""
+        try:
+            kept = json.loads(Path(self.result_file).read_text("utf-8"))["data"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return kept if isinstance(kept, dict) else {}
 
     @property
     def is_over(self) -> bool:
@@ -107,6 +122,8 @@ class Prefect:
             name=raw["name"],
             state=state.get("type", "PENDING"),
             message=state.get("message") or "",
+            outcome=state.get("name") or "Completed",
+            result_file=(state.get("data") or {}).get("storage_key") or "",
             seconds=float(raw.get("estimated_run_time") or 0),
             steps=tuple(
                 Step(

@@ -23,7 +23,7 @@ def load_base(
     in `config.json`, the longest input in the tokenizer, the longest answer in `generation_config.json`.
 
     Full fine-tuning is of fp32 weights. LoRA (Hu et al. 2021, arXiv 2106.09685; on every linear map, alpha = 2 r)
-    leaves the base as it is stored, and trains fp32 adapters.
+    leaves the base as it is stored, or with `precision: fp32` makes it fp32, and trains fp32 adapters.
 
     Raises:
         InputFileError: no model that can be read in `weights_dir`.
@@ -31,7 +31,8 @@ def load_base(
     import torch
     import transformers
 
-    options: dict[str, Any] = {"dtype": "auto" if recipe.adaptation == "lora" else torch.float32}
+    as_stored = recipe.adaptation == "lora" and recipe.precision == "bf16"
+    options: dict[str, Any] = {"dtype": "auto" if as_stored else torch.float32}
     if task.head == "classifier":
         names = dict(enumerate(labels))
         options |= {"num_labels": len(labels), "id2label": names, "label2id": {v: k for k, v in names.items()}}
@@ -52,7 +53,7 @@ def load_base(
                 pad_token_id=tokenizer.pad_token_id,
             )
         if recipe.adaptation == "lora":
-            model = _with_adapters(model, recipe)
+            model = _with_adapters(model, recipe, task)
     return model, tokenizer
 
 
@@ -124,9 +125,18 @@ def _loader(task: Task) -> Any:
     return transformers.AutoModelForCausalLM
 
 
-def _with_adapters(model: "PreTrainedModel", recipe: Finetune) -> "PreTrainedModel":
+def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "PreTrainedModel":
     import peft
 
     assert recipe.lora_rank is not None  # the recipe's own check
-    config = peft.LoraConfig(r=recipe.lora_rank, lora_alpha=2 * recipe.lora_rank, target_modules="all-linear")
-    return peft.get_peft_model(model, config)  # type: ignore[return-value]
+    config = peft.LoraConfig(
+        task_type="SEQ_CLS" if task.head == "classifier" else "CAUSAL_LM",  # a new head is trained whole
+        r=recipe.lora_rank,
+        lora_alpha=2 * recipe.lora_rank,
+        target_modules="all-linear",
+    )
+    adapted = peft.get_peft_model(model, config)
+    for p in adapted.parameters():
+        if p.requires_grad:  # peft leaves a new head in the base's precision
+            p.data = p.data.float()
+    return adapted  # type: ignore[return-value]

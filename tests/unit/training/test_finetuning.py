@@ -96,9 +96,18 @@ def test_no_training_field_is_left_without_a_test_of_its_effect():
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
 
 
-def test_the_rank_of_adapters_has_its_effect(train, write_lines):
-    hashes = {train(changed(write_lines, lora_rank=rank), f"r{rank}").weights_sha256 for rank in (1, 2)}
-    assert len(hashes) == 2
+def test_rank_and_precision_of_adapters_have_their_effect(train, write_lines):
+    recipes = [changed(write_lines, **fields) for fields in ({}, {"lora_rank": 1}, {"precision": "fp32"})]
+    assert len({train(recipe, str(i)).weights_sha256 for i, recipe in enumerate(recipes)}) == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_adapters_serve_a_classifier_too(train, classify, small_data, precision):
+    done = train(changed(classify, adaptation="lora", lora_rank=4, num_steps=40, precision=precision))
+    model, tokenizer = load_trained(done.model_dir, task=get_task("classification"))
+    test = tables.read_split(small_data, "topics", "test")
+    answers = get_task("classification").answer(model, tokenizer, list(test["text"]))
+    assert [answer.output for answer in answers] == list(test["label"])
 
 
 def test_epochs_count_steps_by_the_rows_there_are(train, classify):

@@ -41,12 +41,12 @@ FORGOTTEN = timedelta(hours=1)
 
 def processes(workspace: Workspace) -> dict[str, psutil.Process]:
     """Flow run → its process, of this workspace's stack. When only the worker died, runs go on without it."""
-    found = {}
+    found: dict[str, psutil.Process] = {}
     for process in leftovers(workspace):
         with contextlib.suppress(psutil.Error):
             if run_id := process.environ().get(RUN_ID):
-                if run_id not in found or process.create_time() < found[run_id].create_time():
-                    found[run_id] = process
+                first = min(process, found.get(run_id, process), key=psutil.Process.create_time)
+                found[run_id] = first  # not a child that it has started
     return found
 
 

@@ -1,17 +1,17 @@
 """Prefect's server, with two faults of it on SQLite taken out. Run it as `python -m flows.server server start …`.
 
 **It freezes.** Measured with prefect 3.8.8 on Python 3.11.7: after a client is killed in the middle of a request
-(`kill -9` of a flow run), about one time in thirty the whole server stands still for 60 s. The cancelled request leaves
-an open cursor. Later Python's garbage collector, holding the interpreter's lock in the main thread, resets that cursor's
-statement, which needs the mutex of its connection; the connection's own thread has it, waiting for SQLite's write lock;
-and whoever holds that waits for the interpreter. Prefect's busy timeout of 60 s ends it. So a cursor is kept alive until
-its connection's own thread has closed it, and the collector never meets an open one. (200 kills afterwards: the longest
-wait was 1.1 s.)
+(`kill -9` of a flow run), about one time in thirty the whole server stands still for 60 s. The cancelled request
+leaves an open cursor. Later Python's garbage collector, holding the interpreter's lock in the main thread, resets
+that cursor's statement, which needs the mutex of its connection; the connection's own thread has it, waiting for
+SQLite's write lock; and whoever holds that waits for the interpreter. Prefect's busy timeout of 60 s ends it. So a
+cursor is kept alive until its connection's own thread has closed it, and the collector never meets an open one. (200
+kills afterwards: the longest wait was 1.1 s.)
 
-**It does things twice.** A deferred transaction that reads first and then writes fails at once with "database is locked"
-where another has written in between. The evaluation of automations is such a one, and its retry has fired an action up
-to four times. So every transaction that Prefect begins takes the write lock first, and waits for it. (Six killed runs:
-28 such errors before, none after.)
+**It does things twice.** A deferred transaction that reads first and then writes fails at once with "database is
+locked" where another has written in between. The evaluation of automations is such a one, and its retry has fired an
+action up to four times. So every transaction that Prefect begins takes the write lock first, and waits for it. (Six
+killed runs: 28 such errors before, none after.)
 """
 
 import runpy

@@ -5,6 +5,7 @@ sends a part, exits 0, and `dvc status -c` calls it in sync (DVC 3.67.1). So the
 is dropped before every push, and afterwards each object of the version is looked for in the remote.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -12,7 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from components.errors import DataStoreError
 from components.settings import Settings
@@ -45,6 +48,7 @@ class DvcStore:
         Raises:
             DataStoreError: objects are missing from the remote even after a second try.
         """
+        self._prepare()
         missing: list[str] = []
         for _ in range(2):
             self._drop_index()
@@ -78,10 +82,8 @@ class DvcStore:
         oids = sorted({f"{version}.dir", *(entry["md5"] for entry in entries)})
         if self.local_remote is not None:
             return [oid for oid in oids if not _is_whole(self.local_remote / "files" / "md5" / oid[:2] / oid[2:], oid)]
-        from dvc.repo import Repo  # 0.6 s, and only for remotes that are no folder
-
-        with Repo(str(self.repo)) as repo:
-            found = set(repo.cloud.get_remote_odb("store").oids_exist(oids))
+        with self._remote() as odb:
+            found = set(odb.oids_exist(oids))
         return [oid for oid in oids if oid not in found]
 
     def _delete_from_remote(self, oids: list[str]) -> None:
@@ -89,13 +91,23 @@ class DvcStore:
             for oid in oids:
                 (self.local_remote / "files" / "md5" / oid[:2] / oid[2:]).unlink(missing_ok=True)
             return
-        from dvc.repo import Repo
-
-        with Repo(str(self.repo)) as repo:
-            odb = repo.cloud.get_remote_odb("store")
+        with self._remote() as odb:
             for oid in oids:
                 if odb.exists(oid):
                     odb.delete(oid)
+
+    @contextlib.contextmanager
+    def _remote(self) -> Iterator[Any]:
+        """DVC's own view of a remote that is no folder."""
+        from dvc.exceptions import DvcException
+        from dvc.repo import Repo  # 0.6 s, and only for such remotes
+
+        self._prepare()
+        try:
+            with Repo(str(self.repo)) as repo:
+                yield repo.cloud.get_remote_odb("store")
+        except (DvcException, OSError) as err:
+            raise DataStoreError(f"the remote {self.url} cannot be asked: {err}", "check its address and keys") from err
 
     def _cached(self, oid: str) -> Path:
         return self.repo / ".dvc" / "cache" / "files" / "md5" / oid[:2] / oid[2:]

@@ -15,8 +15,8 @@ from components.data import tables, versioning
 from components.data.dvc_store import DvcStore
 from components.settings import Settings
 
-NUM_FILES = 1500
-"""Enough that a push takes a second or two, most of it collecting."""
+NUM_FILES = 800
+"""Enough that a push takes a second or so, most of it collecting."""
 
 COMMIT = """
 import sys

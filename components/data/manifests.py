@@ -1,0 +1,105 @@
+"""What each data version is and where it came from: one JSON manifest a version, and HEAD."""
+
+from collections import Counter
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from components.data.tables import TARGET_COLUMN, num_rows, read_split, table_info
+from components.errors import DataStoreError
+from components.refs import DataRef
+from components.settings import Settings
+
+
+class SplitSummary(BaseModel):
+    """Rows of one split, and how they are made up."""
+
+    model_config = ConfigDict(frozen=True)
+
+    total: int
+    sources: dict[str, int]
+    labels: dict[str, int]
+    """Empty where the answers are free text."""
+
+
+class Manifest(BaseModel):
+    """What a data version is and where it came from."""
+
+    model_config = ConfigDict(frozen=True)
+
+    ref: DataRef
+    name: str
+    created_at: datetime
+    parent: str | None = None
+    """The version that was HEAD before."""
+    pointer: str
+    """The text of its `.dvc` file."""
+    recipe: dict[str, Any] = {}
+    rows: dict[str, dict[str, SplitSummary]] = {}
+    """Table → split."""
+    rejects: dict[str, dict[str, int]] = {}
+    """Table → reason → rows."""
+    rejects_file: str = ""
+    changed: dict[str, dict[str, int]] = {}
+    """Table → what was done (masked, shortened, filled in) → rows."""
+    num_checks: int = 0
+    docs: str = ""
+    """The Data Docs' index page."""
+    seconds: dict[str, float] = {}
+    """Stage → seconds."""
+
+
+def head(settings: Settings) -> DataRef | None:
+    """The current version; None before the first ingest.
+
+    Raises:
+        DataStoreError: HEAD names a version whose manifest is gone.
+    """
+    path = settings.workspace.data / "HEAD"
+    if not path.is_file():
+        return None
+    return manifest(path.read_text("utf-8").strip(), settings=settings).ref
+
+
+def manifest(version: str, *, settings: Settings) -> Manifest:
+    """What a version is.
+
+    Raises:
+        DataStoreError: there is no such version, or its manifest is damaged.
+    """
+    path = settings.workspace.data / "manifests" / f"{version}.json"
+    try:
+        return Manifest.model_validate_json(path.read_text("utf-8"))
+    except FileNotFoundError as err:
+        raise DataStoreError(f"this workspace has no data version {version}", "list them with banyan status") from err
+    except ValidationError as err:
+        raise DataStoreError(f"{path} is damaged: {err.errors()[0]['msg']}", "ingest the recipe again") from err
+
+
+def versions(settings: Settings) -> list[Manifest]:
+    """Every version, newest first."""
+    paths = (settings.workspace.data / "manifests").glob("*.json")
+    found = [manifest(path.stem, settings=settings) for path in paths]
+    return sorted(found, key=lambda one: (one.created_at, one.ref.version), reverse=True)
+
+
+def pointer(ref: DataRef, settings: Settings) -> str:
+    """The text of the version's `.dvc` pointer, for a team that keeps it in Git."""
+    return manifest(ref.version, settings=settings).pointer
+
+
+def summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
+    """Split → its rows, counted."""
+    info = table_info(version_dir, table)
+    answer = TARGET_COLUMN[info.task]
+    found = {}
+    for split, total in num_rows(version_dir, table).items():
+        frame = read_split(version_dir, table, split)
+        sources = Counter(frame["source"])
+        labels = Counter(frame[answer]) if info.labels else {}
+        found[split] = SplitSummary(
+            total=total, sources=dict(sorted(sources.items())), labels=dict(sorted(labels.items()))
+        )
+    return found

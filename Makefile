@@ -51,6 +51,7 @@ test-gpu: setup ## what needs a CUDA device; says so and passes where there is n
 	else echo "no CUDA device that this torch sees: nothing to test (a CUDA build: pip install --force-reinstall --no-deps $(TORCH) from PyTorch's own index)"; fi
 
 setup: $(STAMP) ## make .venv from requirements.lock, torch first; instant when it is up to date
+	@:
 
 $(STAMP): requirements.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { \
@@ -61,7 +62,7 @@ $(STAMP): requirements.lock pyproject.toml
 	  echo "Banyan needs Python 3.11, and $(PYTHON) does not run or is another: $$($(PYTHON) -V 2>&1 | head -1)" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) lacks venv. Get it: apt install python3.11-venv" >&2; exit 1; }
-	@echo "Making $(VENV): torch (about 190 MB; more with CUDA), then $$(grep -c == requirements.lock) packages (about 360 MB)."
+	@echo "Making $(VENV): torch (about 190 MB; more with CUDA), then $$(grep -c '^[a-zA-Z]' requirements.lock) packages (about 360 MB)."
 	@echo "Takes about 3 minutes with a fast connection, and 2.5 GB of disk. Once: later runs start at once."
 	@[ -x $(BIN)/python ] && $(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
 	@echo "  1/3 $(TORCH): first and by itself, so that the machine's own build (CPU or CUDA) stands"

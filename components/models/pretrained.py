@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.errors import InputFileError
+from components.errors import InputFileError, RecipeError
 from components.recipes import Finetune
 from components.tasks.base import Task
 from components.training.seeds import derive
@@ -27,6 +27,7 @@ def load_base(
 
     Raises:
         InputFileError: no model that can be read in `weights_dir`.
+        RecipeError: the recipe's texts are longer than the base can take.
     """
     import torch
     import transformers
@@ -43,6 +44,7 @@ def load_base(
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = read(weights_dir, _loader(task), **options)
+        _check_length(model, recipe)
         model.config.pad_token_id = tokenizer.pad_token_id
         if task.head == "generator":
             model.generation_config = transformers.GenerationConfig(
@@ -115,6 +117,17 @@ def read(folder: Path, loader: Any, **options: Any) -> "PreTrainedModel":
     for tensor in chain(model.parameters(), model.buffers()):
         tensor.data = tensor.data.clone()
     return model
+
+
+def _check_length(model: "PreTrainedModel", recipe: Finetune) -> None:
+    most = getattr(model.config, "max_position_embeddings", None)
+    if most and recipe.max_length_tokens + (recipe.max_new_tokens or 0) > most:
+        raise RecipeError(
+            f"{recipe.name}: max_length_tokens {recipe.max_length_tokens}"
+            + (f" and max_new_tokens {recipe.max_new_tokens}" if recipe.max_new_tokens else "")
+            + f": {recipe.base} takes {most} tokens",
+            "ask for fewer",
+        )
 
 
 def _loader(task: Task) -> Any:

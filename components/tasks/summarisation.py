@@ -140,7 +140,8 @@ class Summarisation:
 
     def _prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
         """Template and text, at most `tokenizer.model_max_length` tokens: what is too long loses the text's end."""
-        head, tail = _plain_ids(self.template.split("{text}"), tokenizer)
+        parts = self.template.split("{text}")
+        head, tail = tokenizer(parts, add_special_tokens=False, split_special_tokens=False)["input_ids"]
         room = max(1, int(tokenizer.model_max_length) - len(head) - len(tail))
         return [head + ids[:room] + tail for ids in _plain_ids(list(texts), tokenizer)]
 

@@ -49,7 +49,7 @@ class Lock:
     revision: str
     """Git commit, for people; empty outside a checkout. `code` is what counts."""
     dirty: str
-    """sha256 of the difference to that commit; empty when there is none."""
+    """sha256 of `components`' difference to that commit; empty when there is none."""
 
     @property
     def key(self) -> str:
@@ -75,6 +75,7 @@ def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: st
 
     from components.training.device import resolve
 
+    revision, dirty = _revision()
     return Lock(
         tables=dict(sorted(tables.items())),
         recipe=recipe.sha256(),
@@ -85,8 +86,8 @@ def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: st
         threads=torch.get_num_threads(),
         device=_device_name(resolve(recipe.device)),
         isa=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
-        revision=_git("rev-parse", "HEAD"),
-        dirty=_dirty(),
+        revision=revision,
+        dirty=dirty,
     )
 
 
@@ -166,15 +167,21 @@ def _device_name(device: "torch.device") -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def _dirty() -> str:
-    changes = _git("diff", "HEAD", "--", "components", "flows")
-    return hashlib.sha256(changes.encode()).hexdigest() if changes else ""
+def _revision() -> tuple[str, str]:
+    """Commit and hash of the difference to it; both empty where our sources are not what Git tracks here.
+
+    An installed copy may lie in an environment inside somebody else's repository: its commit says nothing of us.
+    """
+    if not _git("ls-files", "training/lock.py"):
+        return "", ""
+    changes = _git("diff", "HEAD", "--", ".")
+    return _git("rev-parse", "HEAD"), hashlib.sha256(changes.encode()).hexdigest() if changes else ""
 
 
 def _git(*args: str) -> str:
-    here = Path(__file__).parent
+    components = Path(__file__).parents[1]
     try:
-        done = subprocess.run(["git", *args], cwd=here, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["git", *args], cwd=components, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

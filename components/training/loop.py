@@ -92,7 +92,9 @@ def fit(
                     summed, targets = loss(model, batch)
                 summed.backward()
                 total, count = total + summed.item(), count + int(targets)
-                num_tokens += batch["input_ids"].numel()
+                num_tokens += (
+                    int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
+                )
             for p in trainable:
                 if p.grad is not None:
                     p.grad.div_(count)

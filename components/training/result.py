@@ -30,6 +30,7 @@ class Progress:
     gradient_norm: float
     """Before clipping."""
     tokens_per_second: float
+    """Of this step, padding not counted."""
     remaining_seconds: float
 
 
@@ -52,7 +53,7 @@ class Trained:
     weights_sha256: str
     num_steps: int
     seconds: float
-    """Spent training, over all attempts."""
+    """Spent training, over all attempts, less what a kill made it do twice."""
     lock: Lock
     resumed_from: int = 0
     """The step of the checkpoint that this attempt began with; `num_steps` if all was there."""

@@ -2,7 +2,7 @@ import pytest
 import torch
 import transformers
 
-from components.errors import InputFileError
+from components.errors import InputFileError, RecipeError
 from components.models.pretrained import load_base, load_trained, quiet
 from components.models.tokenizer import train_bpe
 from components.recipes import Finetune
@@ -37,6 +37,11 @@ def test_a_base_gets_the_tables_labels_and_the_recipes_length(folder):
     assert model.config.id2label == {0: "graphs", 1: "waves"}
     assert tokenizer.model_max_length == 7
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_texts_longer_than_the_base_takes_are_refused(folder):
+    with pytest.raises(RecipeError, match="max_length_tokens 513: b takes 512 tokens"):
+        base(folder, max_length_tokens=513)
 
 
 def test_what_is_new_is_drawn_from_the_seed_alone(folder):

@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
+import psutil
 import pytest
 
 from components.settings import Settings
-from components.supervisor import Supervisor, claim, end_leftovers
+from components.supervisor import Supervisor, claim, end_leftovers, leftovers
 from flows import stack
 
 HERE = Path(__file__).parent
@@ -31,12 +32,13 @@ class SmallStack:
         self.settings.workspace.prefect.mkdir(exist_ok=True)
         ports = stack.choose_ports(self.settings, self.said.append)
         path = os.pathsep.join([str(HERE), str(HERE.parents[1])])
-        table = []
+        table, self.env = [], {}
         for service in stack.services(self.settings, ports=ports):
             if service.name in ("prefect", "deployments", "worker"):
                 argv = (sys.executable, str(HERE / "staged.py")) if service.name == "deployments" else service.argv
                 needs = tuple(name for name in service.depends_on if name != "mlflow")
                 env = {**service.env, "PYTHONPATH": path}
+                self.env = {**os.environ, **env}
                 table.append(dataclasses.replace(service, argv=argv, env=env, depends_on=needs))
         self.supervisor = Supervisor(table, workspace=self.settings.workspace, lock=lock, on_event=self.said.append)
         self.supervisor.start()
@@ -44,7 +46,19 @@ class SmallStack:
         return self
 
     def stop(self):
-        self.supervisor.stop()
+        if self.supervisor is not None:
+            self.supervisor.stop()
+            self.supervisor = None
+
+    def kill_everything(self):
+        """As a power cut does: the supervisor sees nothing of it and stops nothing."""
+        supervisor, self.supervisor = self.supervisor, None
+        supervisor._stopping.set()
+        supervisor._watcher.join()
+        for process in leftovers(self.settings.workspace):
+            process.kill()
+        psutil.wait_procs(leftovers(self.settings.workspace), timeout=5)
+        supervisor._lock.release()
 
     def pid(self, name):
         return self.supervisor._runs[name].process.pid
@@ -97,3 +111,9 @@ def make_small_stack(tmp_path_factory):
     yield make
     for one in made:
         one.stop()
+
+
+@pytest.fixture(scope="session")
+def small_stack(make_small_stack):
+    """One that tests share."""
+    return make_small_stack()

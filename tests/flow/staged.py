@@ -38,8 +38,7 @@ def train(folder: str, num_steps: int, seconds_per_step: float) -> int:
 def staged(folder: str, num_steps: int = 3, seconds_per_step: float = 0.1, quiet: bool = False):
     prepare(folder)
     train(folder, num_steps, seconds_per_step)
-    if quiet:
-        return Completed(name="NotEnoughFeedback")
+    return Completed(name="NotEnoughFeedback") if quiet else Completed()
 
 
 if __name__ == "__main__":

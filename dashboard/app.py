@@ -43,8 +43,9 @@ def main() -> None:
             required=True,
             label_visibility="collapsed",
         )
-        widgets.services(words("app.services"), service_lines(state.stores().services(), words))
     try:
+        with st.sidebar:
+            widgets.services(words("app.services"), service_lines(state.stores().services(), words))
         page.run()
     except BanyanError as err:  # a setting with a typo, for one: said, not traced
         widgets.box(Box("failed", words("box.crashed"), str(err)))
@@ -53,4 +54,5 @@ def main() -> None:
         widgets.box(Box("failed", words("box.crashed"), words("box.crashed.hint")))
 
 
-main()
+if __name__ == "__main__":  # as Streamlit runs it; tests import the table of pages
+    main()

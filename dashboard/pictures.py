@@ -71,7 +71,7 @@ def _node(node: LoopNode) -> str:
     turn = " turn" if node.stage == "optimisation" else ""
     # The arrow of the last card in the upper row would point into the curve: it shows in the narrow column only.
     return (
-        f'<a class="node {row}{turn} n-{node.stage} s-{node.state}" href="{escape(node.page)}" '
+        f'<a class="node {row}{turn} n-{node.stage} s-{node.state}" href="{escape(node.href)}" '
         f'data-page="{escape(node.page)}" title="{escape(node.meaning)}">'
         f'<span class="ico">{icon(node.stage)}</span><span><span class="t">{escape(node.title)}</span>'
         f'<span class="n">{escape(node.line)}</span>'
@@ -218,4 +218,4 @@ def _leaf(leaf: TreeLeaf, place: tuple[int, int], box: tuple[int, int], layout: 
         f'<text x="{x}" y="{y - lift - 2}">{escape(leaf.title)}</text>'
         f'<text class="y" x="{x}" y="{y - lift + 15}">{leaf.year}</text>{model}</g>'
     )
-    return f'<a href="models" data-page="models">{body}</a>' if leaf.models else body
+    return f'<a href="{escape(leaf.href)}" data-page="models">{body}</a>' if leaf.models else body

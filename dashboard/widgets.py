@@ -25,6 +25,8 @@ export default function ({ data, parentElement, setTriggerValue }) {
     if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
     event.preventDefault();
     setTriggerValue('page', link.getAttribute('data-page'));
+    // A trigger that meets a page just drawing itself again can be lost: then follow the link as any browser does.
+    setTimeout(() => root.isConnected && window.location.assign(link.href), 2500);
   };
 }
 """
@@ -45,9 +47,13 @@ def picture(markup: str, *, key: str) -> None:
     mount = st.components.v2.component(
         "banyan_picture", html='<div class="root"></div>', css=_css("pictures.css"), js=_SCRIPT
     )
-    clicked = mount(data=markup, key=key, on_page_change=lambda: None)
-    if clicked.page:
-        st.switch_page(f"views/{clicked.page}.py")
+
+    def remember() -> None:  # kept over the run: a live page's next drawing may interrupt the one that was clicked for
+        st.session_state["wanted page"] = st.session_state[key].page
+
+    mount(data=markup, key=key, on_page_change=remember)
+    if wanted := st.session_state.pop("wanted page", ""):
+        st.switch_page(f"views/{wanted}.py")
 
 
 def brand(words: Words) -> None:
@@ -80,6 +86,12 @@ def section(title: str, lead: str = "") -> None:
 
 def note(text: str) -> None:
     st.html(f'<p class="b-note">{escape(text)}</p>')
+
+
+def link(text: str, url: str) -> None:
+    """To a page that is not ours."""
+    if url.startswith("http"):
+        st.html(f'<a class="b-link" href="{escape(url)}" target="_blank">{escape(text)} ↗</a>')
 
 
 def box(shown: Box | None) -> None:

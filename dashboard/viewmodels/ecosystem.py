@@ -40,6 +40,8 @@ class Readings:
 class LoopNode:
     stage: str
     page: str
+    href: str
+    """The page's address, for a new tab; it keeps the language."""
     title: str
     meaning: str
     line: str
@@ -113,6 +115,7 @@ def _nodes(readings: Readings, words: Words) -> list[LoopNode]:
             LoopNode(
                 stage=stage.name,
                 page=stage.page,
+                href=f"{stage.page}?lang={words.language}",
                 title=words(f"stage.{stage.name}"),
                 meaning=words(f"stage.{stage.name}.meaning"),
                 line=line,

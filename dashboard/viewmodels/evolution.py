@@ -19,6 +19,7 @@ class TreeLeaf:
     models: str
     """The models of this very family, written for the wide picture; empty when there are none."""
     models_short: str
+    href: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def evolution(models: Sequence[ModelVersion], words: Words) -> EvolutionView:
                 is_grown=family.name in reached,
                 models=", ".join(names) if len(", ".join(names)) <= 22 else words("evolution.own", count=len(mine)),
                 models_short=words("evolution.own", count=len(mine)) if mine else "",
+                href=f"models?lang={words.language}",
             )
         )
         if mine:

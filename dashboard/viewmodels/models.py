@@ -60,6 +60,8 @@ class VersionRow:
 
 @dataclass(frozen=True)
 class ModelsView:
+    shown: ModelVersion
+    """The champion, or the newest version while there is none."""
     champion: ModelVersion | None
     lineage_of: str
     metric: str
@@ -93,6 +95,7 @@ def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name
     verdicts = ledger.verdicts if ledger else ()
     last = last_verdict(verdicts, name)
     return ModelsView(
+        shown=shown,
         champion=champion,
         lineage_of=f"{shown.table} v{shown.version}",
         metric=words.named("metric", metric),

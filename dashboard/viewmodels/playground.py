@@ -30,6 +30,11 @@ def answering(seats: Sequence[Seat]) -> list[Seat]:
     return sorted((seat for seat in seats if seat.version is not None), key=lambda seat: (not seat.labels, seat.table))
 
 
+def loading(seats: Sequence[Seat]) -> list[str]:
+    """Tables whose first model is on its way."""
+    return [seat.table for seat in seats if seat.version is None and seat.state == "loading"]
+
+
 def seat_note(seat: Seat, words: Words) -> str:
     """What is to be said of a seat that is not simply ready."""
     if seat.state == "swapping":

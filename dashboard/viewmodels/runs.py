@@ -27,6 +27,8 @@ class RunsView:
     recent: tuple[Line, ...]
     choices: Mapping[str, str]
     """Run id → how it is called in a list, newest first."""
+    urls: Mapping[str, str]
+    """Run id → its page in Prefect."""
     warning: str
     """Why a retraining would not start, or would wait; empty when nothing is in the way."""
     can_retrain: bool
@@ -51,6 +53,7 @@ def runs_view(found: Orchestration, words: Words, *, now: float) -> RunsView:
         now=tuple(_line(run, found, words, now) for run in active),
         recent=tuple(_line(run, found, words, now) for run in known if run not in active)[:15],
         choices={run.id: f"{title(run, words)} · {run.name} · {words.moment(run.created_at)}" for run in known},
+        urls={run.id: run.url for run in known},
         warning=warning,
         can_retrain=can,
     )

@@ -32,9 +32,7 @@ def checks(view: DataView, version: DataVersion) -> None:
         widgets.note(say("data.docs.missing"))
         return
     with st.popover(say("data.docs"), icon=":material/fact_check:"):
-        page = st.selectbox(
-            say("data.docs"), pages, format_func=lambda path: path.parts[-4], label_visibility="collapsed"
-        )
+        page = st.selectbox(say("data.docs.page"), pages, format_func=lambda path: path.parts[-4])
         st.iframe(page, height=560)
 
 

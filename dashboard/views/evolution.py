@@ -27,7 +27,7 @@ def show() -> None:
         widgets.empty(say, "evolution.none")
     widgets.picture(pictures.tree(view.tree), key="tree")
     widgets.section(say("evolution.families"))
-    widgets.cards(card(shown) for shown in view.cards)
+    widgets.cards((card(shown) for shown in view.cards), least=340)
 
 
 show()

@@ -52,11 +52,17 @@ def show() -> None:
         widgets.bars(view.bars)
     with right:
         verdict(view)
+    if view.champion is None:
+        widgets.status("waiting", say("models.no_champion"))
     versions(view)
     widgets.section(say("models.journal"))
     widgets.lines(view.moves, otherwise=say("models.journal.empty"))
     widgets.section(say("models.lineage", model=view.lineage_of))
     widgets.facts(view.lineage)
+    card = read(f"card {view.shown.name} {view.shown.version}", "registry", lambda: stores().card(view.shown)).value
+    if card:
+        with st.expander(say("models.card"), icon=":material/description:"):
+            st.markdown(card)
 
 
 show()

@@ -5,7 +5,7 @@ import streamlit as st
 from dashboard import panels, widgets
 from dashboard.records import Answered
 from dashboard.state import read, stores, words
-from dashboard.viewmodels.playground import answer_view, answering, seat_note
+from dashboard.viewmodels.playground import answer_view, answering, loading, seat_note
 from dashboard.viewmodels.shapes import notice
 
 say = words()
@@ -25,6 +25,8 @@ def show() -> None:
     widgets.heading(say("page.playground"), say("playground.lead"))
     reading = read("seats", "gateway", stores().seats)
     widgets.box(notice(reading, say))
+    for table in loading(reading.value or ()):
+        widgets.status("working", say("playground.loading", table=table))
     seats = {seat.table: seat for seat in answering(reading.value or ())}
     if reading.value is not None and not seats:
         widgets.empty(say, "playground.empty")

@@ -39,6 +39,7 @@ def inside(view: RunsView) -> None:
     if reading.value is None:
         return
     shown = run_view(reading.value, say)
+    widgets.link(say("runs.open"), view.urls[run_id])
     widgets.bars(shown.steps, otherwise=say("runs.steps.none"))
     if shown.progress:
         st.progress(min(1.0, shown.progress[0] / 100), text=shown.progress[1])

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import pandas as pd
+import pytest
 
 from components.ledger.journal import Journal
 from components.ledger.schema import Fate
@@ -234,7 +235,7 @@ def gateway(settings: Settings, champions: dict[str, tuple[ModelRef, str]]) -> I
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", log_config=None))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
         thread.start()
         wait_for(f"{url}/readyz")
@@ -250,9 +251,8 @@ def gateway(settings: Settings, champions: dict[str, tuple[ModelRef, str]]) -> I
 
 @contextlib.contextmanager
 def prefect(folder: Path) -> Iterator[str]:
-    """A real server with a few runs of the loop, of which one runs and one has failed; its URL."""
+    """A real server, still starting; its URL."""
     port = free_port()
-    url = f"http://127.0.0.1:{port}"
     env = os.environ | {
         "PREFECT_HOME": str(folder),
         "PREFECT_API_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{folder}/prefect.db",
@@ -265,15 +265,14 @@ def prefect(folder: Path) -> Iterator[str]:
     with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_for(f"{url}/api/health", seconds=90)
-        _fill_prefect(f"{url}/api")
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _fill_prefect(api: str) -> None:
+def fill_prefect(api: str) -> None:
+    """A few runs of the loop, of which one runs and one has failed."""
     with httpx.Client(base_url=api, timeout=30) as http:
 
         def call(path: str, body: dict[str, Any]) -> Any:
@@ -360,15 +359,29 @@ def wait_for(url: str, *, seconds: float = 30.0) -> None:
 
 @contextlib.contextmanager
 def installed(root: Path) -> Iterator[Installation]:
-    """Everything at once."""
+    """Everything at once. Prefect takes longest to start, so the rest is made meanwhile."""
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     mlflow_url = f"sqlite:///{root / 'mlflow.db'}"
     bare = Settings(BANYAN_WORKSPACE=root / "workspace", mlflow_url=mlflow_url)  # type: ignore[call-arg]
-    root.mkdir(parents=True, exist_ok=True)
-    models = register_models(mlflow_url)
-    fill_ledger(bare, models)
-    commit_data(bare, root)
-    served = {"library": (models["after"], "classification"), "summary": (models["summary"], "summarisation")}
-    with prefect(root / "prefect") as prefect_url, gateway(bare, served) as gateway_url:
-        urls = {"prefect_url": prefect_url, "gateway_url": gateway_url}
-        yield Installation(bare.model_copy(update=urls), models)
+    with prefect(root / "prefect") as prefect_url:
+        models = register_models(mlflow_url)
+        fill_ledger(bare, models)
+        commit_data(bare, root)
+        wait_for(f"{prefect_url}/api/health", seconds=90)
+        fill_prefect(f"{prefect_url}/api")
+        served = {"library": (models["after"], "classification"), "summary": (models["summary"], "summarisation")}
+        with gateway(bare, served) as gateway_url:
+            urls = {"prefect_url": prefect_url, "gateway_url": gateway_url}
+            yield Installation(bare.model_copy(update=urls), models)
+
+
+_kept: list[Installation] = []
+
+
+def shared(request: pytest.FixtureRequest, folders: pytest.TempPathFactory) -> Installation:
+    """The session's one installation: starting it takes most of a minute on a busy machine."""
+    if not _kept:
+        stack = contextlib.ExitStack()
+        request.config.add_cleanup(stack.close)
+        _kept.append(stack.enter_context(installed(folders.mktemp("installation"))))
+    return _kept[0]

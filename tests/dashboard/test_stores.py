@@ -1,0 +1,138 @@
+"""The one door: real stores answer with records, and every refusal is one error."""
+
+import dataclasses
+
+import pytest
+
+from components.settings import Settings
+from dashboard.records import StoreError
+from dashboard.stores import Stores
+from tests.dashboard.installation import Installation, free_port
+
+
+@pytest.fixture
+def stores(installation: Installation) -> Stores:
+    return Stores(installation.settings)
+
+
+@pytest.fixture
+def lonely(tmp_path) -> Stores:
+    """A fresh workspace whose services do not answer."""
+    urls = {f"{name}_url": f"http://127.0.0.1:{free_port()}" for name in ("mlflow", "prefect", "gateway")}
+    return Stores(Settings(BANYAN_WORKSPACE=tmp_path / "workspace", **urls))
+
+
+def test_models_come_with_their_champion_metrics_and_role(stores: Stores) -> None:
+    found = {(model.table, model.version): model for model in stores.models()}
+    assert [key for key, model in found.items() if model.is_champion] == [("library", 3), ("summary", 1)]
+    assert found["library", 2].role == "control"
+    assert found["library", 3].metrics["accuracy"] == 0.573
+    assert stores.card(found["library", 3]) == "# A card"
+
+
+def test_a_data_version_counts_rows_sources_and_what_was_dropped(stores: Stores) -> None:
+    state = stores.data()
+    head = state.versions[0]
+    assert head.is_head
+    assert head.num_rows == sum(head.sources["library"].values()) == 96
+    assert sum(head.rejects["library"].values()) == 2
+    assert set(head.licences.values()) == {"BSD-3-Clause"}
+    assert head.docs is not None and stores.report_pages(head.docs)
+
+
+def test_a_build_that_was_kept_out_says_which_check_failed(stores: Stores) -> None:
+    (failed,) = stores.data().failed
+    assert failed.name.startswith("poisoned-file")
+    assert any("without text or label" in line for line in failed.failed)
+
+
+def test_the_ledger_is_counted_by_table(stores: Stores) -> None:
+    library = next(table for table in stores.ledger().tables if table.table == "library")
+    assert library.num_feedback == sum(library.fates.values()) >= 60
+    assert library.refusals == {"it is in the test split": 5}
+    assert library.corrected_now_right == pytest.approx(6 / 9)
+
+
+def test_pages_of_feedback_follow_each_other_without_overlap(stores: Stores) -> None:
+    first = stores.feedback("library")
+    second = stores.feedback("library", before=first[-1].sequence)
+    assert first[-1].sequence > second[0].sequence
+
+
+def test_runs_say_their_table_and_the_step_that_they_are_at(stores: Stores) -> None:
+    found = stores.orchestration()
+    running = next(run for run in found.runs if run.state == "RUNNING")
+    assert (running.flow, running.table, found.running_steps[running.id]) == ("retrain", "library", "train")
+    failed = next(run for run in found.runs if run.state == "FAILED")
+    assert "loss is nan" in failed.message
+    detail = stores.run(running.id)
+    assert [step.name for step in detail.steps] == ["collect", "train"]
+    assert [line for _, _, line in detail.log][-1].startswith("step 25 of 80")
+
+
+def test_a_retraining_is_started_by_deployment_name_and_only_once_a_minute(stores: Stores) -> None:
+    ids = {stores.start_retraining("summary", actor="dashboard") for _ in range(2)}
+    if len(ids) == 2:  # the minute turned between the two
+        ids = {stores.start_retraining("summary", actor="dashboard") for _ in range(2)}
+    assert len(ids) == 1
+    run = next(run for run in stores.orchestration().runs if run.id in ids)
+    assert (run.flow, run.pool, run.table, run.by) == ("retrain", "cpu", "summary", "dashboard")
+
+
+def test_an_answer_and_an_opinion_on_it_travel_through_the_gateway(stores: Stores) -> None:
+    answered = stores.ask("library", "Paths in a graph.")
+    assert answered.output == "networkx"
+    assert answered.receipt["version"] == 3
+    first = stores.give_feedback(answered.request_id, kind="approve")
+    assert stores.give_feedback(answered.request_id, kind="approve") == first
+    assert [step.fate for step in stores.fate_of(first)] == ["received"]
+
+
+def test_a_change_of_mind_is_refused_and_not_taken_for_an_outage(stores: Stores) -> None:
+    answered = stores.ask("library", "Paths in a graph, again.")
+    stores.give_feedback(answered.request_id, kind="approve")
+    with pytest.raises(StoreError, match="already kept") as caught:
+        stores.give_feedback(answered.request_id, kind="reject")
+    assert not caught.value.is_down
+
+
+def test_a_question_about_a_table_that_nobody_serves_is_refused_with_the_gateways_words(stores: Stores) -> None:
+    with pytest.raises(StoreError, match="no champion") as caught:
+        stores.ask("poetry", "Shall I compare thee?")
+    assert caught.value.store == "gateway"
+
+
+@pytest.mark.parametrize(
+    ("store", "ask"),
+    [
+        ("registry", lambda stores: stores.models()),
+        ("prefect", lambda stores: stores.orchestration()),
+        ("prefect", lambda stores: stores.start_retraining("library", actor="dashboard")),
+        ("gateway", lambda stores: stores.seats()),
+        ("gateway", lambda stores: stores.ask("library", "text")),
+    ],
+)
+def test_a_service_that_is_down_is_one_error_with_a_remedy(store: str, ask, lonely: Stores) -> None:
+    with pytest.raises(StoreError) as caught:
+        ask(lonely)
+    assert caught.value.store == store
+    assert caught.value.is_down
+    assert "banyan status" in caught.value.remedy
+
+
+def test_a_workspace_without_a_ledger_is_empty_and_stays_so(lonely: Stores) -> None:
+    assert lonely.ledger().tables == ()
+    assert lonely.feedback("library") == ()
+    assert lonely.data().versions == ()
+    assert not lonely.settings.workspace.root.exists()
+
+
+def test_a_server_that_answers_in_another_form_is_an_error_too(installation: Installation) -> None:
+    confused = Stores(installation.settings.model_copy(update={"gateway_url": installation.settings.prefect_url}))
+    with pytest.raises(StoreError):
+        confused.seats()
+
+
+def test_records_cannot_be_changed(stores: Stores) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stores.models()[0].version = 9  # type: ignore[misc]

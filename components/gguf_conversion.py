@@ -1,4 +1,4 @@
-"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors and a tokenizer that agrees with its authors'."""
+"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors, and the tokenizer as its authors cut texts."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +9,12 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 MAX_LENGTH_TOKENS = 8192
+SPECIAL_TOKENS = {
+    "bos_token": "<|im_start|>",
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|im_end|>",
+    "unk_token": "<|endoftext|>",
+}
 
 
 def to_hugging_face(gguf: Path, target: Path) -> None:
@@ -41,10 +47,7 @@ def to_hugging_face(gguf: Path, target: Path) -> None:
         raise AssetError(f"{gguf.name} could not be converted: {err}") from err
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=loaded.backend_tokenizer,
-        bos_token="<|im_start|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        unk_token="<|endoftext|>",
+        **SPECIAL_TOKENS,
         model_max_length=MAX_LENGTH_TOKENS,
         clean_up_tokenization_spaces=False,
         chat_template=loaded.chat_template,

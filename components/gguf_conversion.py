@@ -1,4 +1,4 @@
-"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors, and the tokenizer as its authors cut texts."""
+"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors, and the tokenizer of its authors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

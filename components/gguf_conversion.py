@@ -1,4 +1,4 @@
-"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors, and the tokenizer of its authors."""
+"""A GGUF file of SmolLM2 becomes a Hugging Face folder: bf16 safetensors, and its tokenizer."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -79,7 +79,8 @@ EXPECTED_TOKENS = {
     "def f(x):\n    return x": ["def", "Ġf", "(", "x", "):", "ĊĠĠĠ", "Ġreturn", "Ġx"],
     "<|im_start|>user\n": ["<|im_start|>", "user", "Ċ"],
 }
-"""What the authors' own tokenizer gives (digits alone, byte-level BPE, control tokens whole)."""
+"""What `tokenizer.ggml.pre = smollm` means: digits alone, byte-level BPE, control tokens whole. Derived from that
+rule; the authors' own tokenizer file was not at hand to compare with."""
 
 
 def check_tokenizer(tokenizer: "PreTrainedTokenizerFast") -> None:

@@ -3,7 +3,6 @@
 `python -m flows.deployments` tells it; telling it again changes nothing that is not changed here.
 """
 
-import contextlib
 import importlib
 import sys
 from collections.abc import Iterable
@@ -89,25 +88,34 @@ def register(
     return ids
 
 
-def _register_pool(client: "SyncPrefectClient", name: str, *, description: str, python: str) -> None:
-    from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectAlreadyExists
+def base_job_template(*, python: str) -> dict[str, Any]:
+    """How a pool's worker starts a run: by our engine, with that interpreter."""
     from prefect.workers.process import ProcessWorker
 
     template = ProcessWorker.get_default_base_job_template()
-    if name == "cpu":
-        # Named outright, the command is run as it stands; otherwise each run first resolves a workspace for its code.
-        template["variables"]["properties"]["command"]["default"] = f"{python} -m flows.engine"
-    with contextlib.suppress(ObjectAlreadyExists):  # its template may have been changed by an operator
-        client.create_work_pool(
-            WorkPoolCreate(
-                name=name,
-                type="process",
-                base_job_template=template,
-                description=description,
-                concurrency_limit=NUM_RUNS if name == "cpu" else None,
-            )
-        )
+    # Named outright, the command is run as it stands; otherwise each run first resolves a workspace for its code.
+    template["variables"]["properties"]["command"]["default"] = f"{python} -m flows.engine"
+    return template
+
+
+def _register_pool(client: "SyncPrefectClient", name: str, *, description: str, python: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
+    from prefect.exceptions import ObjectAlreadyExists
+
+    is_ours = name == "cpu"
+    template = base_job_template(python=python if is_ours else "python")  # elsewhere, whatever is there
+    pool = WorkPoolCreate(
+        name=name,
+        type="process",
+        base_job_template=template,
+        description=description,
+        concurrency_limit=NUM_RUNS if is_ours else None,
+    )
+    try:
+        client.create_work_pool(pool)
+    except ObjectAlreadyExists:
+        if is_ours:  # the other's template may be an operator's; this one's interpreter may have moved
+            client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
 
 
 def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", deployment: Deployment) -> UUID:

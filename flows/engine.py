@@ -4,6 +4,7 @@ With the pipe, a run whose worker was killed dies at its next line of log (rich 
 So it goes on and finishes, and the file remains where a crash of the interpreter itself would be told.
 """
 
+import logging
 import os
 import runpy
 import sys
@@ -17,6 +18,8 @@ def main() -> None:
     log = os.open(folder / f"{os.environ['PREFECT__FLOW_RUN_ID']}.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o644)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
+    # Prefect gives loggers that are not its own (PREFECT_LOGGING_EXTRA_LOGGERS) its handlers, but no level.
+    logging.getLogger("components").setLevel(logging.INFO)
     runpy.run_module("prefect.engine", run_name="__main__", alter_sys=True)
 
 

@@ -11,6 +11,7 @@
 # with BANYAN_PREFECT_URL, BANYAN_MLFLOW_URL, BANYAN_LEDGER_URL and BANYAN_DATA_REMOTE set to the shared services.
 set -eu
 for pool in cpu gpu; do
-    prefect work-pool inspect "$pool" >/dev/null 2>&1 || prefect work-pool create "$pool" --type process
+    prefect work-pool inspect "$pool" >/dev/null 2>&1 ||
+        prefect work-pool create "$pool" --type process --base-job-template "$(dirname "$0")/work-pool.json"
 done
 prefect work-pool set-concurrency-limit cpu 8

@@ -1,5 +1,6 @@
 """What Prefect is told of us, on a real server and off it."""
 
+import json
 import re
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def test_prefect_yaml_has_the_nightly_schedule_that_the_stack_registers():
     entrypoint, schedule = schedules[0]
     assert (entrypoint, schedule["cron"], schedule["timezone"]) == (ours.entrypoint, ours.cron, "UTC")
     assert schedule["parameters"] == deployments.by_itself(ours.scheduled_table)
+
+
+def test_the_work_pools_file_is_what_the_stack_registers():
+    declared = json.loads((ROOT / "infra/work-pool.json").read_text("utf-8"))
+    assert declared == deployments.base_job_template(python="python")
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: f"{one.entrypoint}-{one.pool}")

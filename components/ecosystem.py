@@ -9,6 +9,7 @@ feedback → data, and NLP → deep learning → neural networks → RNN → LST
 GPT → pretraining. Years and papers are of the first publication under that name.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -29,35 +30,40 @@ class Stage:
     """The dashboard page that has its details."""
     made_of: tuple[str, ...]
     """Who does the work here: our packages and the projects they stand on."""
-    flows: tuple[str, ...]
-    """Flow runs, or steps of one, that are at this station while they run."""
+    words: tuple[str, ...]
+    """What the names of flows and steps that are at this station begin with."""
 
 
 STAGES: tuple[Stage, ...] = (
     # Text with a source and a licence per row; one immutable version at a time.
-    Stage("data", "data", ("components.data", "DVC"), ("ingest", "version", "commit", "admit")),
+    Stage("data", "data", ("components.data", "DVC"), ("ingest", "fetch", "admit", "data")),
     # Cleaned, deduplicated, personal data masked, split leak-free; a checkpoint decides whether it becomes a version.
-    Stage(
-        "preprocessing",
-        "data",
-        ("components.data", "Great Expectations"),
-        ("build", "clean", "validate", "collect", "curate", "screen"),
-    ),
+    Stage("preprocessing", "data", ("components.data", "Great Expectations"), ("build", "clean", "validate")),
     # A small GPT from scratch; public weights fine-tuned. Same lock, same weights, bit for bit.
     Stage(
         "training",
         "runs",
         ("components.training", "PyTorch", "Transformers"),
-        ("pretrain", "finetune", "retrain", "train"),
+        ("pretrain", "finetune", "retrain", "train", "plan"),
     ),
     # Measured beside a plain baseline; a paired test says promote, reject or inconclusive.
-    Stage("optimisation", "models", ("components.evaluation", "SciPy"), ("evaluate", "baseline", "gate", "compare")),
+    Stage("optimisation", "models", ("components.evaluation", "SciPy"), ("evaluate", "measure", "gate", "judge")),
     # The alias `champion` moves, journalled first; the gateway swaps without dropping a request.
-    Stage("deployment", "models", ("components.registry", "MLflow", "FastAPI"), ("promote", "register", "rollback")),
+    Stage(
+        "deployment",
+        "models",
+        ("components.registry", "MLflow", "FastAPI"),
+        ("register", "promote", "rollback", "gateway"),
+    ),
     # People ask; each answer carries a receipt that names the version that gave it.
     Stage("application", "playground", ("components.serving",), ("rate", "rater")),
     # Approvals and corrections, durable before they are acknowledged; each row's fate can be looked up.
-    Stage("feedback", "feedback", ("components.ledger", "components.feedback"), ("fates", "replay", "measure")),
+    Stage(
+        "feedback",
+        "feedback",
+        ("components.ledger", "components.feedback"),
+        ("claim", "collect", "tell", "close"),
+    ),
 )
 STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
 
@@ -102,12 +108,11 @@ def state_of(seen: Observation) -> State:
 def stage_of(name: str) -> str | None:
     """The stage that a flow or a step is at, by the first known word of its name; None for the rest (such as `loop`).
 
-    `gate_against_baseline` is at the gate, not at the baseline: words are read in order.
+    `gate banyan-library v2` is at the gate, whatever the model is called: words are read in order.
     """
-    words = name.lower().replace("-", "_").replace("/", "_").split("_")
-    for word in words:
+    for word in re.findall(r"[a-z]+", name.lower()):
         for stage in STAGES:
-            if any(word == known or word == f"{known}s" for known in stage.flows):
+            if word in stage.words:
                 return stage.name
     return None
 

@@ -34,6 +34,8 @@ class ModelVersion:
     created_at: float
     metrics: Mapping[str, float]
     tags: Mapping[str, str]
+    recipe: Mapping[str, Any]
+    """What it was trained by; empty where the version does not say."""
     run_id: str
     weights_sha256: str
     url: str

@@ -17,6 +17,7 @@ import httpx
 
 from components.errors import BanyanError
 from components.ledger.schema import Fate, Feedback
+from components.recipes import TriggerPolicy, load_recipe
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
 from dashboard.records import (
@@ -47,6 +48,7 @@ QUICK = httpx.Timeout(5.0, connect=1.0)
 ANSWER = httpx.Timeout(90.0, connect=1.0)
 """A generated answer takes seconds, and longer behind others."""
 CHANNEL = "dashboard"
+TRIGGER = Path(__file__).parents[1] / "flows" / "recipes" / "retrain-when.yaml"  # data, not code: nothing is imported
 PAGE_ROWS = 12
 
 
@@ -132,6 +134,11 @@ class Stores:
             yield self._registry
 
     # ------------------------------------------------------------ ledger
+
+    def trigger_floor(self) -> int:
+        """How many unused feedback rows start a retraining, by the recipe that the stack rings by."""
+        policy: TriggerPolicy = load_recipe(TRIGGER)
+        return policy.minimum_feedback
 
     def ledger(self) -> LedgerState:
         """Answers, feedback, fates, verdicts and alias moves, counted."""
@@ -359,6 +366,7 @@ def _model(info: "VersionInfo", url: str) -> ModelVersion:
         created_at=info.created_at,
         metrics=info.metrics,
         tags=info.tags,
+        recipe=json.loads(info.tags.get("banyan.recipe", "{}")),
         run_id=ref.run_id,
         weights_sha256=ref.weights_sha256,
         url=f"{url}/#/models/{ref.name}/versions/{ref.version}",

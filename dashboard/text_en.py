@@ -322,6 +322,20 @@ EN: Mapping[str, str] = {
     "flow.retrain": "Retrain",
     "flow.loop": "The whole loop",
     "flow.rate": "Scripted rater",
+    "step.build": "building and checking the data",
+    "step.fetch": "fetching what is needed",
+    "step.train": "training",
+    "step.measure": "measuring",
+    "step.baseline": "measuring the baseline",
+    "step.register": "registering",
+    "step.gate": "judging",
+    "step.promote": "promoting",
+    "step.claim": "counting the feedback",
+    "step.collect": "collecting the feedback",
+    "step.tell": "telling what became of the feedback",
+    "step.close": "closing the cut",
+    "step.plan": "planning the control",
+    "step.scripted": "scripted rater at work",
     # the playground
     "playground.lead": (
         "Ask the serving model, see how sure it is, and tell it what is right. What you say can change the next model."

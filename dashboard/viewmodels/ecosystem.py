@@ -17,6 +17,7 @@ from dashboard.viewmodels.shapes import (
     metric_of,
     score,
     short,
+    step_name,
 )
 
 ENDED_BADLY = {"FAILED", "CRASHED"}
@@ -106,7 +107,7 @@ def _nodes(readings: Readings, words: Words) -> list[LoopNode]:
         if seen[stage.name].count is None:
             line = words("line.unknown")
         elif state == "working":
-            line = words("line.step", step=words.named("flow", at_work[stage.name]))
+            line = words("line.step", step=step_name(words, at_work[stage.name]))
         elif state == "failed":
             line = words("line.failed")
         elif state == "empty":

@@ -49,9 +49,8 @@ class EvolutionView:
 
 
 def family_of(model: ModelVersion) -> str | None:
-    """The family of a version, from the tags its training set; None when they do not say."""
-    family = model.tags.get("banyan.family", "")
-    return family or FAMILY_OF_BASE.get(model.tags.get("banyan.base", ""))
+    """The family of a version: a pretraining's recipe names it, a fine-tuning's base belongs to one."""
+    return str(model.recipe.get("family") or "") or FAMILY_OF_BASE.get(str(model.recipe.get("base") or ""))
 
 
 def evolution(models: Sequence[ModelVersion], words: Words) -> EvolutionView:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from components.ecosystem import State
 from dashboard.records import Orchestration, Run, RunDetail
 from dashboard.text import Words
-from dashboard.viewmodels.shapes import Bar, Line
+from dashboard.viewmodels.shapes import Bar, Line, step_name
 
 STATE_OF_RUN: Mapping[str, State] = {
     "RUNNING": "working",
@@ -75,7 +75,7 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
     tones = {"FAILED": "warn", "CRASHED": "warn", "RUNNING": "blue"}
     steps = tuple(
         Bar(
-            step.name.replace("_", " "),
+            step_name(words, step.name),
             step.seconds / longest,
             words.duration(step.seconds),
             tones.get(step.state, "strong"),  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
 def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:
     state = STATE_OF_RUN.get(run.state, "waiting")
     step = found.running_steps.get(run.id, "")
-    why = reason(run.message) if state == "failed" else words("line.step", step=step.replace("_", " ")) if step else ""
+    why = reason(run.message) if state == "failed" else words("line.step", step=step_name(words, step)) if step else ""
     by = words(f"runs.by.{run.by}") if words.has(f"runs.by.{run.by}") else ""
     return Line(
         when=words.ago(max(0.0, now - run.created_at)),

@@ -1,5 +1,6 @@
 """The few shapes that pages are made of, and what is asked of the stores' answers on more than one page."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -138,6 +139,12 @@ def last_verdict(
         if row.model_name == name and version in (None, row.model_version) and against in (None, row.against):
             found = row
     return found
+
+
+def step_name(words: Words, name: str) -> str:
+    """A step or a flow in the reader's language; as its author named it where we have no word."""
+    first = "baseline" if "baseline" in name else (re.findall(r"[a-z]+", name.lower()) or [""])[0]
+    return words(f"step.{first}") if words.has(f"step.{first}") else words.named("flow", name)
 
 
 def short(digest: str) -> str:

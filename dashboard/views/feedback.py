@@ -2,14 +2,12 @@
 
 import streamlit as st
 
-from components.recipes import TriggerPolicy
 from dashboard import panels, widgets
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.feedback import FeedbackView, feedback_view, with_feedback
 from dashboard.viewmodels.shapes import notice
 
 say = words()
-FLOOR = TriggerPolicy().minimum_feedback  # type: ignore[call-arg]  # mypy takes Field(200) for no default
 
 
 def numbers(view: FeedbackView) -> None:
@@ -40,7 +38,7 @@ def show() -> None:
     name = st.segmented_control(
         say("feedback.choose"), list(tables), default=next(iter(tables)), required=True, label_visibility="collapsed"
     )
-    numbers(feedback_view(tables[name], floor=FLOOR, words=say))
+    numbers(feedback_view(tables[name], floor=stores().trigger_floor(), words=say))
     panels.rows(name, say)
     panels.look_up(say)
 

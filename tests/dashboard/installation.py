@@ -65,21 +65,22 @@ def register_models(url: str) -> dict[str, ModelRef]:
     registry = Registry(url)
     client: Any = registry._client
 
-    def version(name: str, task: str, metrics: dict[str, float], **tags: str) -> ModelRef:
+    def version(name: str, task: str, metrics: dict[str, float], role: str = "candidate", **recipe: str) -> ModelRef:
         number = len(registry.versions(name)) + 1
         digest = f"{abs(hash((name, number))):064x}"[-64:]
         if number == 1:
             client.create_registered_model(name)
         given = {
             "banyan.task": task,
-            "banyan.role": "candidate",
             "banyan.data_version": "5f3e1c0a9b7d4e2f8a6c1b3d5e7f9012",
             "banyan.weights_sha256": digest,
             "banyan.lock_key": digest[::-1],
             "banyan.recipe_sha256": digest[:32] * 2,
             "banyan.revision": "389b624",
             "banyan.metrics": json.dumps(metrics),
-        } | {f"banyan.{key}": value for key, value in tags.items()}
+            "banyan.role": role,
+            "banyan.recipe": json.dumps(recipe),
+        }
         experiment = client.get_experiment_by_name(name)
         run = client.create_run(experiment.experiment_id if experiment else client.create_experiment(name))
         made = client.create_model_version(
@@ -275,10 +276,14 @@ def fill_prefect(api: str) -> None:
     """A few runs of the loop, of which one runs and one has failed."""
     with httpx.Client(base_url=api, timeout=30) as http:
 
-        def call(path: str, body: dict[str, Any]) -> Any:
-            answer = http.post(path, json=body)
+        def call(path: str, body: Any) -> Any:
+            for _ in range(40):
+                answer = http.post(path, json=body)
+                if answer.status_code != 503:  # SQLite is locked for a moment; Prefect's own client tries again too
+                    break
+                time.sleep(0.25)
             assert answer.is_success, answer.text
-            return answer.json()
+            return answer.json() if answer.content else None
 
         call("/work_pools/", {"name": "cpu", "type": "process", "base_job_template": {}})
         ids = {}
@@ -324,7 +329,7 @@ def fill_prefect(api: str) -> None:
             }
             for n, line in enumerate(("660 rows of library", "step 25 of 80, loss 1.412, 610 tokens/s"))
         ]
-        assert http.post("/logs/", json=lines).is_success
+        call("/logs/", lines)
 
 
 # ---------------------------------------------------------------- odds and ends

@@ -11,7 +11,7 @@ from dashboard.text import STRINGS, Words, signed
 ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
-    r"^(page|store|state|stage|metric|split|flow|service|family|application|fate|kind|runs\.state|runs\.by|line\.verdict|"
+    r"^(page|store|state|stage|metric|split|flow|step|service|family|application|fate|kind|runs\.state|runs\.by|line\.verdict|"
     r"models\.role|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit)\."
 )
 

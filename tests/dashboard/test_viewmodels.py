@@ -39,7 +39,7 @@ def model(table: str = "library", version: int = 1, **changes: Any) -> ModelVers
     made = ModelVersion(
         name=f"banyan-{table}", version=version, table=table, task="classification", role="candidate",
         is_champion=False, created_at=1000.0, metrics={"accuracy": 0.4 + version / 10, "chance": 0.125},
-        tags={"banyan.base": "minilm"}, run_id="r", weights_sha256="w", url="http://mlflow",
+        tags={}, recipe={"base": "minilm"}, run_id="r", weights_sha256="w", url="http://mlflow",
     )  # fmt: skip
     return replace(made, **changes)
 
@@ -197,7 +197,7 @@ def test_applications_are_alive_trained_or_to_come() -> None:
 
 
 def test_the_tree_is_lit_where_models_have_grown() -> None:
-    models = (model(), model(version=2), model("gpt", task="corpus", tags={"banyan.family": "gru"}))
+    models = (model(), model(version=2), model("gpt", task="corpus", recipe={"family": "gru"}))
     view = evolution(models, EN)
     lit = {leaf.name for leaf in view.tree.leaves if leaf.is_grown}
     assert lit == {
@@ -210,7 +210,7 @@ def test_the_tree_is_lit_where_models_have_grown() -> None:
 
 
 def test_a_model_that_does_not_say_its_family_lights_nothing() -> None:
-    view = evolution((model(tags={}),), EN)
+    view = evolution((model(recipe={}),), EN)
     assert not any(leaf.is_grown for leaf in view.tree.leaves)
     assert not view.is_empty
 
@@ -286,10 +286,8 @@ def test_a_build_that_was_kept_out_is_forgotten_once_a_newer_version_stands() ->
 
 
 def test_runs_to_come_are_not_shown_and_those_at_work_come_first() -> None:
-    found = orchestration(
-        run("retrain", "SCHEDULED", at=900), run("retrain", "RUNNING", at=50), run("ingest", "FAILED")
-    )
-    view = runs_view(found, EN, now=100.0)
+    later, now = run("retrain", "SCHEDULED", at=900), run("retrain", "RUNNING", at=50)
+    view = runs_view(orchestration(later, now, run("ingest", "FAILED")), EN, now=100.0)
     assert [line.text for line in view.now] == ["Retrain: library"]
     assert [line.state for line in view.recent] == ["failed"]
     assert len(view.choices) == 2
@@ -320,9 +318,7 @@ def test_what_was_not_measured_is_not_shown_as_nought() -> None:
 
 
 def test_tables_that_nobody_spoke_of_are_left_out() -> None:
-    ledger = LedgerState(
-        (activity("quiet", kinds={}), activity("library"), activity("busy", kinds={"reject": 90})), (), ()
-    )
+    tables = (activity("quiet", kinds={}), activity("library"), activity("busy", kinds={"reject": 90}))
     assert [table.table for table in with_feedback(LedgerState(tables, (), ()))] == ["busy", "library"]
 
 
@@ -345,14 +341,12 @@ def test_a_refused_row_ends_with_its_reason() -> None:
 
 
 def test_a_measured_row_says_whether_it_is_right_now() -> None:
-    trained = {"model_name": "banyan-library", "model_version": 3}
+    by = {"model_name": "banyan-library", "model_version": 3}
     way = [
         fate("received"),
         fate("admitted", data_version="9ab1c2d3e4f5"),
-        fate("trained", model_name="banyan-library", model_version=3),
-        fate(
-            "measured", effect={"score_before": 0.0, "score_after": 1.0}, model_name="banyan-library", model_version=3
-        ),
+        fate("trained", **by),
+        fate("measured", effect={"score_before": 0.0, "score_after": 1.0}, **by),
     ]
     assert [step.detail for step in fate_steps(way, EN)] == [
         "", "data version 9ab1c2d3e4", "banyan-library v3", "wrong before, right now"

@@ -5,6 +5,7 @@ Every method answers with `records` or raises `StoreError`; nothing here draws, 
 
 import contextlib
 import json
+import logging
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from components.errors import BanyanError
+from components.errors import BanyanError, RegistryUnavailable
 from components.ledger.schema import Fate, Feedback
 from components.recipes import TriggerPolicy, load_recipe
 from components.settings import Settings
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from components.refs import DataRef
     from components.registry import Registry, VersionInfo
 
+log = logging.getLogger("banyan.dashboard")
 QUICK = httpx.Timeout(5.0, connect=1.0)
 ANSWER = httpx.Timeout(90.0, connect=1.0)
 """A generated answer takes seconds, and longer behind others."""
@@ -303,7 +305,10 @@ def _translated(store: StoreName, name: str) -> Iterator[None]:
     except httpx.HTTPError as err:
         raise StoreError(store, f"{name} does not answer ({type(err).__name__})", "banyan status") from err
     except BanyanError as err:
-        raise StoreError(store, err.message, err.remedy) from err
+        # What a client says of a lost connection fills a page; the log has it.
+        message = f"{name} does not answer" if isinstance(err, RegistryUnavailable) else err.message
+        log.warning("%s: %s", store, err.message)
+        raise StoreError(store, message, err.remedy) from err
     except (KeyError, TypeError, ValueError) as err:
         raise StoreError(store, f"{name} answered in a form that is not known: {err!r}", is_down=False) from err
 

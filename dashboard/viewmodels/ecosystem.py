@@ -207,11 +207,18 @@ def _head(data: DataState | None) -> DataVersion | None:
 
 
 def working_stages(found: Orchestration | None) -> Mapping[str, str]:
-    """Stage → the step or flow that is at it now. A step tells more than the flow that it belongs to."""
+    """Stage → the step or flow that is at it now. A step tells more than the flow that it belongs to; the loop's step
+
+    that stands for another run (`ingest`) says nothing that this run does not say itself.
+    """
     stages: dict[str, str] = {}
-    for run in found.runs if found else ():
-        if run.state == "RUNNING" and found:
+    running = [run for run in found.runs if run.state == "RUNNING"] if found else []
+    flows = {run.flow for run in running}
+    for run in running:
+        if found:
             step = found.running_steps.get(run.id, "")
+            if step.split(" ")[0] in flows - {run.flow}:
+                continue
             for name in (step, run.flow):
                 stage = stage_of(name) if name else None
                 if stage:

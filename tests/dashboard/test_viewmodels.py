@@ -130,6 +130,14 @@ def test_a_flow_without_a_known_step_is_at_its_own_station() -> None:
     assert working_stages(orchestration(running, steps={running.id: "fold"})) == {"training": "retrain"}
 
 
+def test_a_run_that_the_loop_waits_for_is_told_once() -> None:
+    loop, ingest = run("loop", "RUNNING"), run("ingest", "RUNNING")
+    steps = {loop.id: "ingest", ingest.id: "build, validate, version demo-data"}
+    assert list(working_stages(orchestration(loop, ingest, steps=steps))) == ["preprocessing"]
+    rating = orchestration(loop, steps={loop.id: "scripted rater on library"})
+    assert working_stages(rating) == {"application": "scripted rater on library"}
+
+
 def test_a_failure_stands_until_something_succeeds() -> None:
     assert failed_stages(orchestration(run("ingest", "FAILED"))) == {"data"}
     assert failed_stages(orchestration(run("ingest", "COMPLETED", at=2), run("ingest", "CRASHED", at=1))) == set()

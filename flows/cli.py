@@ -201,13 +201,14 @@ def evaluate(
     version: Annotated[int | None, typer.Option("--version", help="Model version (default: the champion).")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a registered version on its test split."""
-    from flows.outcomes import model_outcome
+    """Measure a registered version on the newest data."""
+    from flows.outcomes import figures
 
     settings = _settings()
     run = _run_on_worker(settings, "evaluate/cpu", {"table": table, "version": version}, as_json=as_json)
-    facts, lines = model_outcome(settings, table=table, version=version)
-    _say(as_json, {"run": run.id, **facts}, *lines, f"Next: banyan promote {table} --version N")
+    which = f"v{version}" if version is not None else "the champion"
+    lines = [f"{table}, {which}, on the newest data: {figures(run.result)}", f"The run: {run.name}"]
+    _say(as_json, {"run": run.id, "metrics": run.result}, *lines, f"Next: banyan promote {table} --version N")
 
 
 @app.command()

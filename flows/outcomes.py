@@ -1,6 +1,7 @@
 """What a command's run has made, read from the stores: never from the run's own word."""
 
 import getpass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from components.errors import DataStoreError, VersionNotFound
@@ -10,6 +11,9 @@ from components.settings import Settings
 if TYPE_CHECKING:
     from components.ledger.schema import VerdictRow
     from components.registry import VersionInfo
+
+SHOWN = ("accuracy", "rougeL", "top3", "chance", "heldout_loss", "bits_per_byte", "num_examples")
+"""Metrics on the screen, each with the baseline's where there is one; the page in MLflow has all."""
 
 Outcome = tuple[dict[str, Any], list[str]]
 """For a machine, and as lines for a person."""
@@ -85,8 +89,8 @@ def _facts(info: "VersionInfo", said: "list[VerdictRow]") -> dict[str, Any]:
 
 
 def _lines(info: "VersionInfo", said: "list[VerdictRow]", *, url: str) -> list[str]:
-    figures = ", ".join(f"{name} {value:.3f}" for name, value in sorted(info.metrics.items()) if abs(value) < 1e4)
-    lines = [f"{info.ref}, weights {info.ref.weights_sha256[:12]}, data {info.data_version[:12]}", f"  {figures}"]
+    about = f"{info.ref}, weights {info.ref.weights_sha256[:12]}, data {info.data_version[:12]}"
+    lines = [about, f"  {figures(info.metrics)}"]
     for row in said[-2:]:
         more = f"; about {row.num_more_needed} more examples would decide" if row.num_more_needed else ""
         other = "the baseline" if row.against == "baseline" else f"champion v{row.against_version}"
@@ -98,6 +102,17 @@ def _lines(info: "VersionInfo", said: "list[VerdictRow]", *, url: str) -> list[s
         lines.append(f"  it is the {' and '.join(info.aliases)}")
     lines.append(f"  {url}/#/models/{info.ref.name}/versions/{info.ref.version}")
     return lines
+
+
+def figures(metrics: Mapping[str, float]) -> str:
+    """The metrics of a version that a glance needs."""
+    parts = []
+    for name in SHOWN:
+        if name in metrics:
+            beside = metrics.get(f"baseline_{name}")
+            other = f" (baseline {beside:.3f})" if beside is not None and name not in ("chance", "num_examples") else ""
+            parts.append(f"{name.replace('_', ' ')} {metrics[name]:.{0 if name == 'num_examples' else 3}f}{other}")
+    return ", ".join(parts)
 
 
 def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) -> ModelRef:

@@ -55,9 +55,11 @@ class Run:
     def result(self) -> dict[str, Any]:
         """What the flow returned, as its JSON form; empty where nothing was kept or it lies on another machine."""
         try:
-            kept = json.loads(Path(self.result_file).read_text("utf-8"))["data"]
-        except (OSError, ValueError, KeyError, TypeError):
+            kept = json.loads(Path(self.result_file).read_text("utf-8"))
+        except (OSError, ValueError):
             return {}
+        if isinstance(kept, dict) and "__class__" in kept:  # a pydantic model, as Prefect writes one
+            kept = kept.get("data")
         return kept if isinstance(kept, dict) else {}
 
     @property
@@ -136,7 +138,7 @@ class Prefect:
             progress=self._progress(family),
         )
 
-    def follow(self, run_id: str, *, seen: Callable[[Run], None], poll_seconds: float = 0.5) -> Run:
+    def follow(self, run_id: str, *, seen: Callable[[Run], None], poll_seconds: float = 1.0) -> Run:
         """Calls `seen` with the run until it is over, and returns it."""
         for run in self._poll(run_id, poll_seconds):
             seen(run)

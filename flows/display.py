@@ -1,10 +1,15 @@
 """What the command line shows while it waits. On a terminal one live line a stage; else a line when a stage ends."""
 
 import sys
+import time
 from types import TracebackType
 from typing import Any
 
 from flows.remote import Run
+
+
+SAY_SECONDS = 30.0
+"""Between two lines on how far a long step is, where there is no terminal."""
 
 
 class RunDisplay:
@@ -20,6 +25,7 @@ class RunDisplay:
         self._live: Any = None
         self._bar: Any = None
         self._said: set[str] = set()
+        self._said_at = time.monotonic()
 
     def __enter__(self) -> "RunDisplay":
         if self._quiet or not sys.stderr.isatty():
@@ -51,8 +57,11 @@ class RunDisplay:
             if step.state in {"COMPLETED", "CACHED"} and step.name not in self._said:
                 self._said.add(step.name)
                 self.line(f"{step.name:<28} {step.seconds:6.1f} s")
+        now = run.progress
+        if not self._live and now and time.monotonic() - self._said_at > SAY_SECONDS:
+            self._said_at = time.monotonic()
+            self.line(f"… {now.text}")
         if self._live:
-            now = run.progress
             self._live.update(
                 self._bar,
                 description=run.stage,

@@ -134,6 +134,7 @@ class Prefect:
                     float(task.get("estimated_run_time") or 0),
                 )
                 for task in tasks
+                if not task["task_key"].startswith("prefect.")  # Prefect's stand-in for a run that was started
             ),
             progress=self._progress(family),
         )

@@ -7,7 +7,6 @@ from typing import Any
 
 from flows.remote import Run
 
-
 SAY_SECONDS = 30.0
 """Between two lines on how far a long step is, where there is no terminal."""
 

@@ -126,7 +126,8 @@ def banyan(growth: int) -> str:
             )
         )
         body += "</g>"
-    return f'<svg class="tree" viewBox="0 0 200 166" aria-hidden="true">{ground}{body}</svg>'
+    frame = "0 0 200 166" if growth > 1 else "46 78 108 90"  # what is small is seen from near
+    return f'<svg class="tree" viewBox="{frame}" aria-hidden="true">{ground}{body}</svg>'
 
 
 # ---------------------------------------------------------------- the tree of families

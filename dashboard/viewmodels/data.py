@@ -47,7 +47,7 @@ def failed_build(state: DataState, words: Words) -> Box | None:
 
 def data_view(state: DataState, version: DataVersion, words: Words) -> DataView:
     """The page for one version."""
-    dropped = _summed(version.rejects)
+    dropped = {words.named("reason", reason): count for reason, count in _summed(version.rejects).items()}
     num_dropped = sum(dropped.values())
     passed = words("data.checks.passed", count=version.num_checks)
     facts = [
@@ -63,7 +63,9 @@ def data_view(state: DataState, version: DataVersion, words: Words) -> DataView:
             Tile(words("data.sources"), str(len(_sources(version))), ", ".join(sorted(set(version.licences.values())))),
         ),
         tables=tuple(_table(version, table, words) for table in sorted(version.rows)),
-        rejects=tuple(_bars(dropped, words, "warn")),
+        rejects=tuple(
+            _bars({words.named("reason", reason): count for reason, count in dropped.items()}, words, "warn")
+        ),
         checks=passed if version.num_checks else words("data.checks.none"),
         is_checked=version.num_checks > 0,
         facts=tuple(facts),
@@ -94,7 +96,7 @@ def _table(version: DataVersion, table: str, words: Words) -> TableCard:
 def _bars(counts: Mapping[str, int], words: Words, tone: Tone) -> list[Bar]:
     most = max(counts.values(), default=0) or 1
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    return [Bar(name.replace("_", " "), count / most, words.number(count), tone) for name, count in ordered]
+    return [Bar(name, count / most, words.number(count), tone) for name, count in ordered]
 
 
 def _summed(rejects: Mapping[str, Mapping[str, int]]) -> dict[str, int]:

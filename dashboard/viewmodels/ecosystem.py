@@ -253,7 +253,9 @@ def heart(readings: Readings, words: Words) -> Heart:
     if models is None:
         return Heart(0, words("heart.empty.label"), words("heart.unknown.value"), words("heart.unknown.note"), "", True)
     if not models:
-        return Heart(0, words("heart.empty.label"), words("heart.empty.value"), words("heart.empty.note"), "", True)
+        at_work = working_stages(readings.orchestration.value)
+        note = "heart.growing.note" if at_work else "heart.empty.note"
+        return Heart(0, words("heart.empty.label"), words("heart.empty.value"), words(note), "", True)
     ledger = readings.ledger.value
     champion = headline(models, ledger)
     if champion is None:

@@ -66,7 +66,8 @@ def feedback_view(table: TableActivity, *, floor: int, words: Words) -> Feedback
         total=words("feedback.fates.lead", count=words.number(table.num_feedback)),
         kinds=kinds,
         refusals=tuple(
-            Bar(reason, count / refused, words.number(count), "warn") for reason, count in table.refusals.items()
+            Bar(words.named("reason", reason), count / refused, words.number(count), "warn")
+            for reason, count in table.refusals.items()
         ),
         trigger_share=min(1.0, table.num_pending / floor),
         trigger_count=words("feedback.trigger.count", count=words.number(table.num_pending), floor=words.number(floor)),
@@ -90,7 +91,7 @@ def row_lines(rows: Sequence[Feedback], words: Words) -> tuple[Line, ...]:
                 for part in (
                     _clip(row.text, 140),
                     words.named("feedback.channel", row.channel),
-                    row.reason,
+                    words.named("reason", row.reason) if row.reason else "",
                     row.comment,
                 )
                 if part

@@ -87,7 +87,7 @@ def fate_steps(history: Sequence[Fate], words: Words) -> tuple[FateStep, ...]:
 def fate_detail(fate: Fate, words: Words) -> str:
     """What a step of the way says beyond its name."""
     if fate.fate == "refused":
-        return fate.reason
+        return words.named("reason", fate.reason)
     if fate.fate == "measured" and fate.effect:
         before, after = (
             float(fate.effect.get("score_before", 0)) >= 0.5,

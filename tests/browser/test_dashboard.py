@@ -110,7 +110,7 @@ def test_a_person_asks_corrects_and_sees_what_becomes_of_it(open_page: Open, ins
     page.get_by_role("button", name="Ask").click()
     expect(page.locator(".b-answer")).to_contain_text("networkx")
     expect(page.locator(".b-answer")).to_contain_text("62% sure · banyan-library v3")
-    page.get_by_text("Receipt").click()
+    page.get_by_text("Receipt", exact=True).click()
     expect(page.locator(".b-kv")).to_contain_text("banyan-library v3")
     page.get_by_role("combobox").click()
     page.get_by_role("option", name="sympy").click()
@@ -124,8 +124,8 @@ def test_a_person_asks_corrects_and_sees_what_becomes_of_it(open_page: Open, ins
 
 def test_an_operator_starts_a_retraining_and_sees_it_in_the_list(open_page: Open, installation: Installation) -> None:
     page = loaded(open_page("runs"), "runs")
-    page.get_by_role("button", name="Retrain", exact=False).first.click()
-    page.get_by_role("dialog").get_by_role("button", name="Yes, start").click()
+    page.get_by_test_id("stBaseButton-primary").click()
+    page.get_by_role("button", name="Yes, start").click()
     expect(page.locator(".b-row", has_text="from the dashboard").first).to_contain_text("scheduled")
     started = [run for run in Stores(installation.settings).orchestration().runs if run.by == "dashboard"]
     assert {run.flow for run in started} == {"retrain"}

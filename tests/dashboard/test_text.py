@@ -11,7 +11,7 @@ from dashboard.text import STRINGS, Words, signed
 ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
-    r"^(page|store|state|stage|metric|split|flow|step|service|family|application|fate|kind|runs\.state|runs\.by|line\.verdict|"
+    r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.state|runs\.by|line\.verdict|"
     r"models\.role|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit)\."
 )
 
@@ -75,6 +75,17 @@ def test_numbers_are_written_as_people_write_them() -> None:
         "2 h ago",
         "2 d ago",
     ]
+
+
+def test_every_reason_for_leaving_a_row_out_is_said_in_both_languages() -> None:
+    """The reasons are the constants of two modules of ours, whose values travel as they are."""
+    from components.data import cleaning
+    from components.feedback import screening
+
+    constants = [item for part in (cleaning, screening) for item in vars(part).items()]
+    reasons = {value for name, value in constants if name.isupper() and isinstance(value, str)}
+    assert len(reasons) > 20
+    assert not {reason for reason in reasons if not Words("zh").has(f"reason.{reason}")}
 
 
 def test_a_name_without_a_word_of_its_own_is_shown_as_it_is() -> None:

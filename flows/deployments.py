@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 TAG = "banyan"
-"""On every deployment, hence on every run and every event of a run: automations look at nothing else."""
+"""On every deployment, hence on every run and every event of a run; beside it `pool-<name>`."""
 
 MAX_ATTEMPTS = 4
 """How often a run that lost its process is started in all, before it stays Crashed."""
@@ -160,8 +160,10 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
     """What Prefect does by itself.
 
     An automation is a doorbell, never a counter: events that come while one is handled may be swallowed, so the
-    flow that it starts counts in the ledger. The recovery follows Prefect's "detect zombie flows"; the attempts
-    are bounded by the label `prefect.run-count` that every state event bears.
+    flow that it starts counts in the ledger. The recovery follows Prefect's "detect zombie flows", and is for machines
+    that we cannot look at; the attempts are bounded by the label `prefect.run-count` that every state event bears.
+    On this machine the worker looks for the process itself: here a laptop that slept for a minute would raise an
+    alarm for every living run.
     """
     from prefect.automations import AutomationCore, EventTrigger, Posture
     from prefect.client.schemas.objects import StateType
@@ -172,11 +174,10 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
         names = {"id": "prefect.resource.id", "role": "prefect.resource.role", "run_count": "prefect.run-count"}
         return ResourceSpecification.model_validate({names[name]: value for name, value in labels.items()})
 
-    ours = resource(id=f"prefect.tag.{TAG}", role="tag")
     elsewhere = resource(id="prefect.tag.pool-gpu", role="tag")
     found = [
         AutomationCore(
-            name="banyan: a run without heartbeat has crashed",
+            name="banyan: a run on pool gpu without heartbeat has crashed",
             description="A run's process is gone, or its machine is.",
             trigger=EventTrigger(
                 posture=Posture.Proactive,
@@ -184,7 +185,7 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
                 # Any word from the run will do: a run that ends in a state of its own naming must raise no alarm.
                 expect={"prefect.flow-run.*"},
                 match=resource(id="prefect.flow-run.*"),
-                match_related=ours,
+                match_related=elsewhere,
                 for_each={"prefect.resource.id"},
                 threshold=1,
                 within=timedelta(seconds=MISSED_HEARTBEATS_SECONDS),

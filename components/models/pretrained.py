@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from components.errors import InputFileError, RecipeError
 from components.recipes import Finetune
 from components.tasks.base import Task
+from components.training.device import attention, resolve
 from components.training.seeds import derive
 
 if TYPE_CHECKING:
@@ -33,7 +34,10 @@ def load_base(
     import transformers
 
     as_stored = recipe.adaptation == "lora" and recipe.precision == "bf16"
-    options: dict[str, Any] = {"dtype": "auto" if as_stored else torch.float32}
+    options: dict[str, Any] = {
+        "dtype": "auto" if as_stored else torch.float32,
+        "attn_implementation": attention(resolve(recipe.device)),
+    }
     if task.head == "classifier":
         names = dict(enumerate(labels))
         options |= {"num_labels": len(labels), "id2label": names, "label2id": {v: k for k, v in names.items()}}

@@ -14,7 +14,7 @@ from components.recipes import Pretrain
 from components.tasks.base import IGNORED
 from components.training import lock as locks
 from components.training import result
-from components.training.device import exact
+from components.training.device import attention, exact, resolve
 from components.training.loop import Batch, fit
 from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import RowOrder, derive, generator
@@ -78,6 +78,8 @@ def pretrain(
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = family.build(recipe, len(tokenizer))
+    if family.name in {"gpt", "bert"}:
+        model.set_attn_implementation(attention(resolve(recipe.device)))
     model.config.pad_token_id = model.config.eos_token_id = model.config.bos_token_id = tokenizer.eos_token_id
     rows = Rows(train, family.objective, tokenizer, recipe)
     unseen = Rows(heldout, family.objective, tokenizer, recipe)

@@ -289,8 +289,8 @@ def environment(settings: Settings, *, urls: Mapping[str, str], ports: Mapping[s
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes and 400 MB instead of 10 and 1.8 GB
     }
     sharing = {
-        # Threads that wait sleep instead of spinning. Where other processes want the cores too, spinning costs all: with
-        # both busy, two threads did 0.4-0.9 steps a second of a small transformer, and 2.1-3.9 so. Not one bit differs.
+        # Threads that wait sleep instead of spinning. Where other processes want the cores too, spinning costs all:
+        # with both busy two threads did 0.4-0.9 steps a second of a small transformer, and 2.1-3.9 so. The bits are the same.
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     quiet = {

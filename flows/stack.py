@@ -290,7 +290,7 @@ def environment(settings: Settings, *, urls: Mapping[str, str], ports: Mapping[s
     }
     sharing = {
         # Threads that wait sleep instead of spinning. Where other processes want the cores too, spinning costs all:
-        # with both busy, two threads did 0.4 to 0.9 steps a second of a small transformer, and 2.1 to 3.9 so. The
+        # with both busy two threads did 0.4-0.9 steps a second of a small transformer, and 2.1-3.9 so.
         # bits are the same.
         "OMP_WAIT_POLICY": "PASSIVE",
     }

@@ -9,7 +9,7 @@ from components.recipes import Finetune, GatePolicy, TriggerPolicy
 from flows import policies, steps
 
 
-@flow(flow_run_name="retrain {table}", on_failure=[policies.let_go], on_crashed=[policies.let_go], **policies.KEPT)
+@flow(flow_run_name="retrain {table}", on_failure=[policies.let_go], on_cancellation=[policies.let_go], **policies.KEPT)
 def retrain(
     table: str,
     recipe: Finetune | None = None,

@@ -54,10 +54,15 @@ class Stack:
         if self._ended.is_set():
             return
         self._ended.set()
-        if threading.current_thread() is threading.main_thread():
-            for which in ENDING:  # an impatient second Ctrl-C would leave processes behind
-                signal.signal(which, signal.SIG_IGN)
-        self._supervisor.stop()
+        if threading.current_thread() is not threading.main_thread():
+            self._supervisor.stop()
+            return
+        before = {which: signal.signal(which, signal.SIG_IGN) for which in ENDING}
+        try:  # undisturbed: an impatient second Ctrl-C would leave processes behind
+            self._supervisor.stop()
+        finally:
+            for which, handler in before.items():
+                signal.signal(which, handler)
 
     def wait(self) -> None:
         """Returns when somebody stops the stack or a signal asks for it (SIGINT, SIGTERM); the stack is down then."""
@@ -105,7 +110,8 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
         )
     if threading.current_thread() is threading.main_thread():
         for which in ENDING[1:]:
-            signal.signal(which, _exit)
+            if signal.getsignal(which) != signal.SIG_IGN:  # as under nohup
+                signal.signal(which, _exit)
     lock = claim(settings.workspace)
     try:
         if ended := end_leftovers(settings.workspace):

@@ -19,9 +19,12 @@ from components.registry import Registry, model_name
 from components.settings import Settings, load_settings
 from components.supervisor import addresses
 from flows import gateway
+from flows.deployments import MAX_ATTEMPTS
 from flows.remote import Run, failure
 
 POLL_SECONDS = 0.5
+TAKEN_UP_SECONDS = 60.0
+"""How long a crashed run may wait to be taken up before it counts as lost."""
 NO_BELL_SECONDS = 240.0
 """How long enough feedback may lie there without a retraining that begins or ends."""
 
@@ -36,7 +39,10 @@ def stage(name: str, deployment: str, parameters: dict[str, Any], *, settings: S
     """
     given = {key: _plain(value) for key, value in parameters.items()}
     key = f"{flow_run.id}:{name}"
-    run = cast(FlowRun, run_deployment(deployment, parameters=given, poll_interval=POLL_SECONDS, idempotency_key=key))
+    asked = run_deployment(
+        deployment, parameters=given, flow_run_name=name, poll_interval=POLL_SECONDS, idempotency_key=key
+    )
+    run = _settled(cast(FlowRun, asked))
     if run.state is None or not run.state.is_completed():
         raise _failure_of(run)
     record(name, _wall_seconds(run), settings=settings)
@@ -82,9 +88,9 @@ def retraining(table: str, trigger: TriggerPolicy, *, settings: Settings) -> Non
             waiting = ledger.pending(table).count
         if waiting < trigger.minimum_feedback and not at_work:
             return
-        failed = [run for run in _retrainings(table, since) if run.state_type == StateType.FAILED]
-        if failed:
-            raise _failure_of(failed[0])
+        for run in _retrainings(table, since):
+            if run.state_type == StateType.FAILED or _is_lost(run):
+                raise _failure_of(run)
         if at_work:
             deadline = time.monotonic() + NO_BELL_SECONDS
         elif time.monotonic() > deadline:
@@ -100,6 +106,24 @@ def _retrainings(table: str, since: DateTime) -> list[FlowRun]:
             limit=50,
         )
     return [run for run in runs if run.parameters.get("table") == table]
+
+
+def _is_lost(run: FlowRun) -> bool:
+    return run.state_type == StateType.CRASHED and run.run_count >= MAX_ATTEMPTS
+
+
+def _settled(run: FlowRun) -> FlowRun:
+    """The run at its end: one that crashed is given the time to be taken up, and then to finish."""
+    deadline = time.monotonic() + TAKEN_UP_SECONDS
+    with get_client(sync_client=True) as client:
+        while run.state is None or not run.state.is_final() or run.state.is_crashed():
+            if run.state is None or not run.state.is_crashed():
+                deadline = time.monotonic() + TAKEN_UP_SECONDS
+            elif _is_lost(run) or time.monotonic() > deadline:
+                break
+            time.sleep(POLL_SECONDS)
+            run = client.read_flow_run(run.id)
+    return run
 
 
 def _failure_of(run: FlowRun) -> Exception:

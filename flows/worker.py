@@ -84,15 +84,20 @@ def take_up(
 def _unfinished(client: "SyncPrefectClient", pool: str) -> "list[FlowRun]":
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
+    from prefect.client.schemas.sorting import FlowRunSort
 
-    wanted = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING, StateType.CRASHED]
-    return client.read_flow_runs(
-        flow_run_filter=filters.FlowRunFilter(
-            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=wanted))
-        ),
-        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
-        limit=200,
-    )
+    found = []
+    at_work = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+    for wanted, most in ((at_work, 200), ([StateType.CRASHED], 20)):
+        found += client.read_flow_runs(
+            flow_run_filter=filters.FlowRunFilter(
+                state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=wanted))
+            ),
+            work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+            sort=FlowRunSort.START_TIME_DESC,
+            limit=most,
+        )
+    return found
 
 
 def _next_state(run: "FlowRun") -> "State":

@@ -153,7 +153,8 @@ def _body_and_head(model: "PreTrainedModel") -> "tuple[torch.nn.Module, torch.nn
     `logits_to_keep` would hand the head a slice that is not contiguous, and torch then copies the vocabulary's matrix
     once per row: half of a training step's time (measured).
     """
-    causal: Any = model.get_base_model() if hasattr(model, "get_base_model") else model
+    causal: Any = model  # of PEFT's class when adapters are on it
+    causal = causal.get_base_model() if hasattr(causal, "get_base_model") else causal
     return causal.base_model, causal.get_output_embeddings()
 
 

@@ -68,8 +68,12 @@ def key(*parts: object) -> str:
 
 
 def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
-    """Recipe, assets, the content of own files, the code. What it is added to does not count: done is done."""
+    """Recipe, assets, the content of own files, the code.
+
+    What it is added to does not count, except for own files: there the newest ingest is to be the current version.
+    """
     from components.assets import load_assets
+    from components.data import versioning
     from components.training.lock import code_sha256
 
     recipe = given["recipe"]
@@ -78,7 +82,8 @@ def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
     for source in recipe.sources:
         read += [known[name].sha256 for name in assets_of(source) if name in known]
         if isinstance(source, FileSource) and source.path.is_file():
-            read.append(hashlib.sha256(source.path.read_bytes()).hexdigest())
+            head = versioning.head(load_settings())
+            read += [hashlib.sha256(source.path.read_bytes()).hexdigest(), head.version if head else ""]
         elif isinstance(source, InterpreterSource):
             read.append(sys.version)
     return key("ingest", recipe.sha256(), *read, code_sha256("components.data.versioning"))
@@ -118,6 +123,11 @@ def judging_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
     """One verdict a version and policy: a version that was judged is not judged again because a better one has come."""
     model = given["model"]
     return key("judge", model.name, model.version, model.weights_sha256, given["policy"].sha256())
+
+
+def promoting_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
+    """One move a decision: it is not carried out again over a champion that came later."""
+    return key("promote", given["judgement"].model_dump_json())
 
 
 def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:

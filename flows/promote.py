@@ -13,5 +13,5 @@ def promote(table: str, version: int, policy: GatePolicy | None = None) -> Judge
     model = steps.find(table, version)
     judgement = steps.judge_again(model, policies.gate(policy))
     if judgement.verdict.verdict == "promote":
-        steps.promote(judgement)
+        steps.promote_again(judgement)
     return judgement

@@ -91,10 +91,16 @@ def judge_again(model: ModelRef, policy: GatePolicy) -> Judgement:
     return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
 
 
+@task(**_CACHED, cache_key_fn=policies.promoting_key, task_run_name="promote")
+def promote(judgement: Judgement) -> None:
+    """The challenger becomes champion, through the journal; a decision is carried out once."""
+    candidate.promote(judgement, settings=load_settings())
+
+
 @task(**_TRIED, task_run_name="promote")
-def promote(judgement: Judgement, actor: str = "gate") -> None:
-    """The challenger becomes champion, through the journal."""
-    candidate.promote(judgement, settings=load_settings(), actor=actor)
+def promote_again(judgement: Judgement) -> None:
+    """The same for a decision of now, whoever was champion before."""
+    candidate.promote(judgement, settings=load_settings(), actor="operator")
 
 
 @task(**_TRIED, task_run_name="find {table}")

@@ -75,7 +75,8 @@ def key_of(recipe):
     return policies.ingest_key(None, {"recipe": recipe})
 
 
-def test_an_ingest_is_known_by_the_content_of_its_file_not_by_its_date(tmp_path):
+def test_an_ingest_is_known_by_the_content_of_its_file_not_by_its_date(tmp_path, monkeypatch):
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
     path = tmp_path / "rows.csv"
     path.write_text("text,label\na,b\n")
     recipe = ingest(FileSource(path=path, table="t", task="classification"))

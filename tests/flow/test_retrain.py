@@ -1,0 +1,236 @@
+"""The flows in order, on real stores and a model of a few thousand weights: data, candidate, feedback, retraining."""
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+
+import httpx
+import pandas as pd
+import pytest
+import torch
+import transformers
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.testing.utilities import prefect_test_harness
+
+from components import assets
+from components.data import tables, versioning
+from components.ledger.store import Ledger
+from components.models.tokenizer import train_bpe
+from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
+from components.registry import Registry
+from components.settings import Settings
+from components.supervisor import free_port
+from flows.collect_feedback import collect_feedback
+from flows.evaluate import evaluate
+from flows.finetune import finetune
+from flows.ingest import ingest
+from flows.promote import promote
+from flows.retrain import retrain
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+WORDS = {"graphs": "shortest path between nodes", "waves": "filter the brain signal", "web": "answer the http request"}
+ANYTHING = GatePolicy(minimum_difference=-0.99)
+"""A gate that whatever can answer passes: what is tested here is what the flows make of its verdict."""
+
+RECIPE = Finetune(
+    name="topics",
+    task="classification",
+    table="topics",
+    base="minilm",
+    num_steps=6,
+    batch_size=4,
+    max_length_tokens=24,
+    learning_rate=1e-2,
+    checkpoint_every_steps=2,
+)
+
+
+@pytest.fixture(scope="module")
+def mlflow(tmp_path_factory):
+    root = tmp_path_factory.mktemp("mlflow")
+    port = free_port(43000, host="127.0.0.1")
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
+    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (root / "log").open("w") as log:
+        server = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
+                break
+        except httpx.TransportError:
+            assert server.poll() is None and time.monotonic() < deadline, (root / "log").read_text()
+        time.sleep(0.2)
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(server.pid, 9)
+    server.wait()
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory, mlflow):
+    root = tmp_path_factory.mktemp("installation")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("BANYAN_")]:
+            patch.delenv(name)
+        patch.setenv("BANYAN_WORKSPACE", str(root / "workspace"))
+        patch.setenv("BANYAN_MLFLOW_URL", mlflow)
+        torch.set_num_threads(1)
+        made = Settings()
+        _put_a_small_bert(assets._weights_folder(assets.get_asset("minilm"), made))
+        with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield made
+
+
+def _put_a_small_bert(folder):
+    tokenizer = train_bpe(WORDS.values(), 300)
+    torch.manual_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=64,
+    )
+    folder.parent.mkdir(parents=True)
+    transformers.BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def data(settings, tmp_path_factory):
+    labels = sorted(WORDS)
+    rows = [(f"{WORDS[labels[i % 3]]} number {i}", labels[i % 3]) for i in range(120)]
+    path = tmp_path_factory.mktemp("rows") / "topics.csv"
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(path, index=False)
+    recipe = Ingest(name="topics", sources=(FileSource(path=path, table="topics", task="classification"),))
+    return ingest(recipe)
+
+
+@pytest.fixture(scope="module")
+def first(settings, data):
+    return finetune(RECIPE, data=data, policy=ANYTHING)
+
+
+def give_feedback(settings, model, numbers, label):
+    with Ledger(settings) as ledger:
+        for i in numbers:
+            request = str(uuid.uuid4())
+            text = f"{WORDS[label]} question {i}"
+            ledger.record_answer(
+                request,
+                table="topics",
+                model=model,
+                template_sha256="t",
+                generation={},
+                text=text,
+                output="web",
+                confidence=0.5,
+            )
+            ledger.record_feedback(str(uuid.uuid4()), request_id=request, kind="correct", correction=label)
+
+
+def test_an_ingest_of_a_file_is_a_version_and_the_same_file_the_same_one(settings, data):
+    assert versioning.head(settings) == data
+    assert len(tables.read_split(versioning.path_of(data, settings), "topics", "test")) > 10
+
+
+def test_a_first_candidate_that_passes_is_champion_with_its_card_scores_and_lineage(settings, mlflow, data, first):
+    registry = Registry(mlflow)
+    assert registry.champion("banyan-topics") == first
+    info = registry.get(first)
+    assert info.data_version == data.version
+    assert "may have seen these texts" in info.card and "TF-IDF" in info.card
+    assert len(registry.per_example(first)) == len(registry.baseline(first))
+    run = next(run for run in registry.runs("banyan-topics") if run.run_id == first.run_id)
+    assert run.status == "FINISHED" and run.params["num_steps"] == "6"
+    assert [step for step, _ in registry.history(first.run_id, "loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_same_again_trains_and_registers_nothing(settings, mlflow, data, first):
+    before = len(Registry(mlflow).runs("banyan-topics"))
+    assert finetune(RECIPE, data=data, policy=ANYTHING) == first
+    assert len(Registry(mlflow).runs("banyan-topics")) == before
+    assert len(Registry(mlflow).versions("banyan-topics")) == 1
+
+
+def test_a_control_is_measured_and_never_promoted(settings, mlflow, data, first):
+    control = RECIPE.model_copy(update={"name": "topics-control", "role": "control", "seed": 5})
+    made = finetune(control, data=data, policy=ANYTHING)
+    assert made != first
+    assert Registry(mlflow).champion("banyan-topics") == first
+    assert Registry(mlflow).get(made).role == "control"
+
+
+def test_a_retraining_without_enough_feedback_ends_quietly_and_says_so(settings, first):
+    give_feedback(settings, first, range(3), "graphs")
+    state = retrain("topics", trigger=TriggerPolicy(minimum_feedback=50), return_state=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "NotEnoughFeedback")
+    assert "50 are enough" in state.message
+    with Ledger(settings) as ledger:
+        assert ledger.unconsumed("topics") == 3
+
+
+def test_a_retraining_uses_the_feedback_once_and_tells_every_row_what_came_of_it(settings, mlflow, first):
+    give_feedback(settings, first, range(10, 30), "waves")
+    state = retrain("topics", policy=ANYTHING, return_state=True)
+    assert state.is_completed(), state.message
+    registry = Registry(mlflow)
+    second = registry.champion("banyan-topics")
+    assert second.version > first.version
+    with Ledger(settings) as ledger:
+        assert ledger.unconsumed("topics") == 0
+        assert ledger.current_fates("topics")["measured"] == 23
+        assert ledger.cuts("topics")[-1].outcome == "promote"
+        assert ledger.corrected_now_right("topics", model_version=second.version) is not None
+        assert [entry.to_version for entry in ledger.journal("banyan-topics") if entry.state == "done"] == [
+            first.version,
+            second.version,
+        ]
+    used = versioning.path_of(versioning.head(settings), settings)
+    assert len(tables.read_split(used, "topics", "feedback")) == 23
+    assert retrain("topics", return_state=True).name == "NotEnoughFeedback"
+
+
+def test_the_first_training_again_leaves_the_champion_that_came_later(settings, mlflow, data, first):
+    now = Registry(mlflow).champion("banyan-topics")
+    assert now != first
+    assert finetune(RECIPE, data=data, policy=ANYTHING) == first
+    assert Registry(mlflow).champion("banyan-topics") == now
+
+
+def test_while_one_retraining_is_at_work_another_ends_quietly(settings, first):
+    give_feedback(settings, first, range(40, 42), "web")
+    with Ledger(settings) as ledger:
+        assert ledger.lease("retrain.topics", holder="somebody else", seconds=60)
+    assert retrain("topics", return_state=True).name == "AlreadyRetraining"
+    with Ledger(settings) as ledger:
+        ledger.release("retrain.topics", holder="somebody else")
+
+
+def test_a_retraining_that_fails_gives_its_claim_back(settings):
+    broken = RECIPE.model_copy(update={"learning_rate": 1e30, "name": "broken"})
+    state = retrain("topics", recipe=broken, return_state=True)
+    assert state.is_failed() and "NonFiniteLoss" in state.message
+    with Ledger(settings) as ledger:
+        assert not ledger.is_leased("retrain.topics")
+        assert ledger.unconsumed("topics") == 2
+
+
+def test_feedback_can_be_collected_without_a_training(settings):
+    with Ledger(settings) as ledger:
+        cut = ledger.cut()
+    collected = collect_feedback("topics", cut)
+    assert collected.num_admitted == 25
+    assert collected.data == versioning.head(settings)
+
+
+def test_an_operator_can_have_an_older_version_judged_and_measured_again(settings, mlflow, first):
+    again = promote("topics", first.version, policy=ANYTHING)
+    assert again.verdict.verdict == "promote"
+    assert Registry(mlflow).champion("banyan-topics") == first
+    assert 0 <= evaluate("topics")["accuracy"] <= 1

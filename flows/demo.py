@@ -134,7 +134,7 @@ def unclosed(figures: Mapping[str, Any]) -> list[str]:
 
 def summary(figures: Mapping[str, Any], *, page: Path, seconds: float, missing: list[str]) -> list[str]:
     """One screen."""
-    lines = ["", "On the untouched test split          accuracy    top-3"]
+    lines = ["", f"{'On the untouched test split':<48} accuracy    top-3"]
     for name, title in (
         ("baseline", "plain baseline"),
         ("champion_before", "champion before"),
@@ -144,11 +144,14 @@ def summary(figures: Mapping[str, Any], *, page: Path, seconds: float, missing: 
         if score := figures[name]:
             version = f"v{score['version']}" if isinstance(score["version"], int) else score["version"]
             top3 = f"{score['top3']:8.1%}" if score["top3"] is not None else ""
-            lines.append(f"  {title:<16} {version:<18} {score['accuracy']:7.1%} {top3}")
+            lines.append(f"  {title:<16} {version:<30} {score['accuracy']:7.1%} {top3}")
     lines.append("  (control: the same training on as many random labelled rows as there was admitted feedback)")
     if figures["verdict"]:
         low, high = figures["difference_interval"]
-        lines.append(f"Gate: {figures['verdict']}; after − before lies in {low:+.1%} to {high:+.1%} (95 % interval)")
+        stays = "" if figures["verdict"] == "promote" else "; the champion stays"
+        lines.append(
+            f"Gate: {figures['verdict']}{stays}. Challenger − champion: {low:+.1%} to {high:+.1%} (95 % interval)"
+        )
     if figures["corrected_now_right"] is not None:
         lines.append(f"Corrected answers that the new model gets right: {figures['corrected_now_right']:.0%}")
     fates = ", ".join(f"{count} {fate}" for fate, count in figures["feedback"]["fates"].items() if count)

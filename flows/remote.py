@@ -3,6 +3,7 @@
 import json
 import re
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from typing import Any
 from components import errors
 from components.errors import BanyanError, ServiceDown, StackError
 from components.settings import Settings
+
+PATIENCE_SECONDS = 60.0
+"""How long a server that is busy or being restarted is asked again: on a loaded machine it took 38 s to start."""
 
 TERMINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
@@ -83,6 +87,7 @@ class Prefect:
 
         from components.supervisor import addresses
 
+        self._settings = settings
         self._url = addresses(settings).prefect
         self._http = httpx.Client(base_url=f"{self._url}/api", timeout=30)
 
@@ -97,7 +102,8 @@ class Prefect:
             StackError: there is no such deployment, or it refuses the parameters.
         """
         found = self._call("GET", f"/deployments/name/{deployment}", missing=f"there is no deployment {deployment}")
-        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
+        # With a key, asking again after an answer that got lost does not start a second one.
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
         run: dict[str, Any] = self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
@@ -163,15 +169,35 @@ class Prefect:
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: str = "") -> Any:
         import httpx
 
-        try:
-            answer = self._http.request(method, path, json=body)
-        except httpx.TransportError as err:
-            raise ServiceDown(f"Prefect does not answer at {self._url} ({err})", "see: banyan status") from err
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            reason = ""
+            try:
+                answer = self._http.request(method, path, json=body)
+            except httpx.TransportError as err:
+                reason = str(err)
+            else:
+                if answer.status_code == 503:  # on SQLite: "database is locked"
+                    reason = answer.text[:100]
+            if not reason:
+                break
+            if time.monotonic() > deadline or not self._may_come_back():
+                raise ServiceDown(f"Prefect does not answer at {self._url} ({reason})", "see: banyan status")
+            time.sleep(0.5)
         if answer.status_code == 404 and missing:
             raise StackError(missing, f"see {self._url}/deployments")
         if answer.is_error:
             raise StackError(f"Prefect refused {method} {path}: {answer.status_code} {answer.text[:300]}")
         return answer.json()
+
+    def _may_come_back(self) -> bool:
+        """Whether somebody is there who would start it again."""
+        from components.supervisor import addresses
+
+        try:
+            return addresses(self._settings).prefect == self._url
+        except ServiceDown:
+            return False
 
 
 def failure(run: Run, page: str) -> BanyanError:

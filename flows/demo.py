@@ -19,8 +19,8 @@ from flows.display import RunDisplay
 from flows.own import RECIPES
 from flows.remote import Prefect, Run, failure
 
-MINUTES = 8
-"""Of the loop on 2 cores, installation and downloads aside."""
+MINUTES = 10
+"""What the loop may take on 2 cores that do nothing else, installation and downloads aside."""
 MEGABYTES_PER_SECOND = 5
 """Assumed of the network, to say how long the downloads take."""
 
@@ -71,7 +71,7 @@ def announcement(settings: Settings, recipe: Loop) -> list[str]:
         )
     else:
         lines.append("  nothing to download" + ("" if names else ": it uses the interpreter's own library"))
-    lines.append(f"  then about {MINUTES} minutes on 2 cores the first time; what is unchanged is reused later")
+    lines.append(f"  then up to {MINUTES} minutes on 2 idle cores the first time; what is unchanged is reused later")
     return lines
 
 

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -52,6 +53,14 @@ ANSWER = httpx.Timeout(90.0, connect=1.0)
 CHANNEL = "dashboard"
 TRIGGER = Path(__file__).parents[1] / "flows" / "recipes" / "retrain-when.yaml"  # data, not code: nothing is imported
 PAGE_ROWS = 12
+REPORT_STYLE = """
+body { font: 14px/1.5 sans-serif; color: #1d2a24; background: #fbfaf6; margin: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+td, th { border: 1px solid #dedacb; padding: .3rem .6rem; text-align: left; }
+nav, button, .navbar, .sticky-top, .modal, .collapse:not(.show), .d-none { display: none; }
+ul { list-style: none; padding: 0; margin: 0; }
+h1, h2, h3, h4, h5 { font-size: 1rem; margin: 1rem 0 .3rem; }
+"""
 
 
 # ---------------------------------------------------------------- the door
@@ -89,6 +98,15 @@ class Stores:
     def report_pages(self, docs: Path) -> tuple[Path, ...]:
         """The pages of a validation report, one a batch; none when it is no longer there."""
         return tuple(sorted((docs.parent / "validations").rglob("*.html")))
+
+    def report(self, page: Path) -> str:
+        """A page of a validation report, to be shown inside ours: without what it would fetch from the net."""
+        try:
+            html = page.read_text("utf-8")
+        except OSError as err:
+            raise StoreError("data", f"{page} is not readable: {err.strerror}", is_down=False) from err
+        html = re.sub(r"<script\b.*?</script>|<link\b[^>]*>", "", html, flags=re.DOTALL)
+        return html.replace("</head>", f"<style>{REPORT_STYLE}</style></head>", 1)
 
     def _licences(self, manifest: "Manifest") -> dict[str, str]:
         """From the version's own tables; a version that is not checked out here has no licences to show."""

@@ -63,9 +63,7 @@ def data_view(state: DataState, version: DataVersion, words: Words) -> DataView:
             Tile(words("data.sources"), str(len(_sources(version))), ", ".join(sorted(set(version.licences.values())))),
         ),
         tables=tuple(_table(version, table, words) for table in sorted(version.rows)),
-        rejects=tuple(
-            _bars({words.named("reason", reason): count for reason, count in dropped.items()}, words, "warn")
-        ),
+        rejects=tuple(_bars(dropped, words, "warn")),
         checks=passed if version.num_checks else words("data.checks.none"),
         is_checked=version.num_checks > 0,
         facts=tuple(facts),

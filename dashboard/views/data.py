@@ -31,9 +31,12 @@ def checks(view: DataView, version: DataVersion) -> None:
     if not pages:
         widgets.note(say("data.docs.missing"))
         return
-    with st.popover(say("data.docs"), icon=":material/fact_check:"):
+    with st.expander(say("data.docs"), icon=":material/fact_check:"):
         page = st.selectbox(say("data.docs.page"), pages, format_func=lambda path: path.parts[-4])
-        st.iframe(page, height=560)
+        report = read(f"report {page}", "data", lambda: stores().report(page))
+        widgets.box(notice(report, say))
+        if report.value:
+            st.iframe(report.value, height=560)
 
 
 def show() -> None:
@@ -52,12 +55,9 @@ def show() -> None:
     widgets.box(view.failed)
     widgets.tiles(view.tiles)
     tables(view)
-    left, right = st.columns(2, gap="large")
-    with left:
-        widgets.section(say("data.rejects"))
-        widgets.bars(view.rejects, otherwise=say("data.rejects.none"))
-    with right:
-        checks(view, version)
+    widgets.section(say("data.rejects"))
+    widgets.bars(view.rejects, otherwise=say("data.rejects.none"))
+    checks(view, version)
     widgets.section(say("data.lineage"))
     widgets.facts(view.facts)
 

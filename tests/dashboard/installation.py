@@ -144,7 +144,7 @@ def fill_ledger(settings: Settings, models: dict[str, ModelRef]) -> None:
                 correction=None if is_right else truth, channel="scripted-rater", subject="scripted-rater",
             )  # fmt: skip
             if row % 11 == 10:
-                fates.append(ledger.fate(name, "refused", reason="it is in the test split"))
+                fates.append(ledger.fate(name, "refused", reason="in the test split"))
             elif row < 50:
                 fates.append(ledger.fate(name, "admitted", data_version="9ab1c2d3e4"))
                 model = {"model_name": "banyan-library", "model_version": models["after"].version}

@@ -34,7 +34,7 @@ def test_a_page_shows_what_the_stores_have(page: str, language: str, live: Draw)
         "data": "BSD-3-Clause",
         "runs": "NonFiniteLoss: loss is nan at step 12",
         "playground": "b-title",
-        "feedback": "it is in the test split",
+        "feedback": "in the test split",
     }
     assert expected[page] in shown
 

@@ -343,8 +343,8 @@ def test_a_row_that_was_received_has_its_way_before_it() -> None:
 
 
 def test_a_refused_row_ends_with_its_reason() -> None:
-    steps = fate_steps([fate("received"), fate("refused", reason="it is in the test split")], EN)
-    assert [(step.title, step.detail) for step in steps] == [("Received", ""), ("Refused", "it is in the test split")]
+    steps = fate_steps([fate("received"), fate("refused", reason="in the test split")], EN)
+    assert [(step.title, step.detail) for step in steps] == [("Received", ""), ("Refused", "in the test split")]
     assert steps[-1].is_refusal
 
 

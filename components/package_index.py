@@ -32,6 +32,11 @@ def download(name: str, source: AssetFile, files: Path) -> Path:
 
     `--require-hashes` makes pip check the hash before it touches the file: an sdist's set-up
     code is run for its metadata, and only pinned code may.
+
+    Raises:
+        AssetHashMismatch: the index serves another file under this name.
+        IndexUnreachable: it does not answer.
+        AssetError: it answers, and has no such file.
     """
     binary = "--only-binary=:all:" if source.filename.endswith(".whl") else "--no-binary=:all:"
     remedy = (

@@ -190,7 +190,7 @@ def start_run(
 
 
 def experiment_named(client: "MlflowClient", name: str) -> str:
-    """The id of the experiment, made when it is not there (by two at once, too)."""
+    """The id of the experiment, made when it is not there (by two at once, too), or RegistryError."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)

@@ -37,7 +37,7 @@ def ingest(recipe: Ingest) -> DataRef:
 
 @task(task_run_name="current data")
 def current_data(data: DataRef | None) -> DataRef:
-    """The data version that was asked for, or the newest."""
+    """The data version that was asked for, or the newest; DataStoreError where there is none."""
     found = data or versioning.head(load_settings())
     if found is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")

@@ -109,6 +109,9 @@ def replay(
 
     Args:
         targets: rows of the table, with at least all those whose text a feedback row is about.
+
+    Raises:
+        LedgerError: a feedback row's text is not among the targets.
     """
     by_id = targets.set_index("id", drop=False)
     ids = [content_id(row.text) for row in rows]

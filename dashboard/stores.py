@@ -57,7 +57,9 @@ REPORT_STYLE = """
 body { font: 14px/1.5 sans-serif; color: #1d2a24; background: #fbfaf6; margin: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 td, th { border: 1px solid #dedacb; padding: .3rem .6rem; text-align: left; }
-nav, button, .navbar, .sticky-top, .modal, .collapse:not(.show), .d-none { display: none; }
+nav, footer, a[data-toggle], .sticky, .collapse:not(.show), .d-none { display: none; }
+.fa-check-circle::before { content: "✓"; color: #1f7a4d; } .fa-times::before { content: "✗"; color: #b3362b; }
+a { color: inherit; text-decoration: none; } svg { max-width: 320px; }
 ul { list-style: none; padding: 0; margin: 0; }
 h1, h2, h3, h4, h5 { font-size: 1rem; margin: 1rem 0 .3rem; }
 """

@@ -18,7 +18,7 @@ SHOTS = Path(__file__).parent / "screenshots"
 
 # What a page has shown once it has asked its stores.
 LOADED = {
-    "ecosystem": ".b-tiles",
+    "ecosystem": ".node.n-feedback >> visible=true",
     "evolution": ".treepic >> visible=true",
     "models": ".b-bars",
     "data": ".b-tiles",

@@ -2,7 +2,7 @@
 
 import pytest
 from prefect import flow, task
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from components.errors import RegistryUnavailable, ValidationFailed
@@ -12,8 +12,9 @@ from flows import policies
 
 
 @pytest.fixture(scope="module", autouse=True)
-def prefect():
-    with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+def prefect(tmp_path_factory):
+    kept = {PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results"), PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with prefect_test_harness(), temporary_settings(kept):
         yield
 
 
@@ -38,7 +39,7 @@ def test_a_step_is_tried_again_only_for_what_may_pass(error, calls):
 def test_refs_come_back_from_their_json_as_what_they_were(tmp_path):
     made = []
 
-    @task(**policies.KEPT, cache_key_fn=lambda *_: "one", result_storage_key="one.json")
+    @task(**policies.KEPT, cache_key_fn=lambda *_: "one")
     def step():
         made.append(1)
         return ModelRef(name="banyan-library", version=3, run_id="r", weights_sha256="w")

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
 from components import assets
@@ -81,7 +81,8 @@ def settings(tmp_path_factory, mlflow):
         torch.set_num_threads(1)
         made = Settings()
         _put_a_small_bert(assets._weights_folder(assets.get_asset("minilm"), made))
-        with prefect_test_harness(), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        kept = {PREFECT_LOCAL_STORAGE_PATH: root / "results", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+        with prefect_test_harness(), temporary_settings(kept):
             yield made
 
 

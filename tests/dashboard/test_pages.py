@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 from components.ledger.store import Ledger
 from dashboard.app import PAGES
 from dashboard.stores import Stores
+from dashboard.text import Words
 from tests.dashboard.conftest import Draw, words_on
 from tests.dashboard.installation import Installation
 
@@ -34,7 +35,7 @@ def test_a_page_shows_what_the_stores_have(page: str, language: str, live: Draw)
         "data": "BSD-3-Clause",
         "runs": "NonFiniteLoss: loss is nan at step 12",
         "playground": "b-title",
-        "feedback": "in the test split",
+        "feedback": Words(language)("reason.in the test split"),
     }
     assert expected[page] in shown
 

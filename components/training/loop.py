@@ -37,7 +37,9 @@ class Fitted:
     resumed_from: int
     seconds: float
     last_loss: float
-    """Nats per target, mean over the last tenth of the steps of this attempt; NaN if it had none to do."""
+    """Nats per target, mean over the last tenth of the steps."""
+    losses: tuple[float, ...]
+    """Of every step, nats per target, over all attempts: what `verify` compares."""
 
 
 def fit(
@@ -72,11 +74,11 @@ def fit(
     trainable = [p for p in model.parameters() if p.requires_grad]
     optims = optimizers.build(model, recipe)
     first, earlier_seconds = 0, 0.0
+    losses: list[float] = []
     if found := checkpoint.latest(folder, key=key):
         checkpoint.restore(found, model=model, optimizers=optims)
-        first, earlier_seconds = found.step, found.seconds
+        first, earlier_seconds, losses = found.step, found.seconds, found.losses()
     started = time.perf_counter()
-    losses: list[float] = []
     with exact():
         for step in range(first, num_steps):
             step_started = time.perf_counter()
@@ -117,15 +119,18 @@ def fit(
                 on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens / (now - step_started), remaining))
             if done % recipe.checkpoint_every_steps == 0 and done < num_steps:
                 seconds = earlier_seconds + time.perf_counter() - started
-                checkpoint.save(folder, step=done, key=key, seconds=seconds, model=model, optimizers=optims)
+                checkpoint.save(
+                    folder, step=done, key=key, seconds=seconds, model=model, optimizers=optims, losses=losses
+                )
             if evaluate and (done == num_steps or (evaluate_every_steps and done % evaluate_every_steps == 0)):
                 model.eval()
                 evaluate(done)
     model.eval()
-    tail = losses[-max(1, len(losses) // 10) :] or [math.nan]
+    tail = losses[-max(1, len(losses) // 10) :]
     return Fitted(
         num_steps=num_steps,
         resumed_from=first,
         seconds=earlier_seconds + time.perf_counter() - started,
         last_loss=sum(tail) / len(tail),
+        losses=tuple(losses),
     )

@@ -59,6 +59,8 @@ class Trained:
     """The step of the checkpoint that this attempt began with; `num_steps` if all was there."""
     metrics: dict[str, float] = field(default_factory=dict)
     sample: str = ""
+    losses: tuple[float, ...] = ()
+    """Of every step, nats per target, to the last bit: what `verify` compares."""
 
 
 def save(
@@ -77,6 +79,8 @@ def save(
     Raises:
         CheckpointError: the disk does not take it.
     """
+    from safetensors import SafetensorError
+
     final, beside = run_dir / "model", run_dir / f".model.{os.getpid()}"
     try:
         for leftover in run_dir.glob(".model.*"):
@@ -96,12 +100,14 @@ def save(
             resumed_from=fitted.resumed_from,
             metrics=metrics,
             sample=sample,
+            losses=fitted.losses,
         )
         content = asdict(trained) | {"model_dir": final.name}
         (run_dir / ".trained.json").write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))
         (run_dir / ".trained.json").rename(run_dir / "trained.json")
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
-    except OSError as err:
+    except (OSError, SafetensorError) as err:  # a full disk is the latter
+        shutil.rmtree(beside, ignore_errors=True)
         raise CheckpointError(
             f"the model cannot be written to {run_dir}: {err}", "free some disk space, then run it again"
         ) from err
@@ -113,6 +119,7 @@ def load(run_dir: Path, lock: Lock) -> Trained | None:
     try:
         content = json.loads((run_dir / "trained.json").read_text())
         content |= {"model_dir": run_dir / content["model_dir"], "lock": Lock(**content["lock"])}
+        content |= {"losses": tuple(content["losses"])}
         trained = Trained(**content)
         whole = trained.lock.exact_key == lock.exact_key and weights_sha256(trained.model_dir) == trained.weights_sha256
     except (OSError, ValueError, TypeError, KeyError, BanyanError):

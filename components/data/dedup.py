@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from components.data.cleaning import CONFLICT, DUPLICATE, NEAR_DUPLICATE, Row, kept
-from components.data.shingles import Ragged, mixed, shingle_sets
+from components.data.shingles import Ragged, mixed, shingle_sets, sorted_sets
 from components.data.tables import content_id
 
 MAX_HASHES = 128
@@ -17,6 +17,8 @@ RECALL = 0.995
 WHOLE_BUCKET = 64
 """In a fuller bucket not every pair is compared: each text with the bucket's first, and the unlike ones again."""
 PAIRS_AT_ONCE = 1 << 16
+HASHES_AT_ONCE = 1 << 15
+"""So many stay in a core's cache while they are hashed over and over."""
 
 Pairs = npt.NDArray[np.int64]
 """(P, 2): positions of two texts, the smaller first."""
@@ -101,9 +103,9 @@ def signatures(sets: Ragged, *, threshold: float) -> npt.NDArray[np.uint32]:
     offsets = draw.integers(0, 2**63, num_bands * rows, dtype=np.uint64)
     found = np.full((num_bands * rows, len(sets)), 0xFFFFFFFF, np.uint32)
     filled = np.flatnonzero(sets.sizes)
-    step = max(1, 1 << 16)
-    for start in range(0, len(filled), step):  # in parts that stay in the cache
-        part = filled[start : start + step]
+    per_part = max(1, HASHES_AT_ONCE * len(filled) // max(len(sets.flat), 1))
+    for start in range(0, len(filled), per_part):
+        part = filled[start : start + per_part]
         low, high = sets.starts[part[0]], sets.starts[part[-1] + 1]
         values = sets.flat[low:high]
         starts = sets.starts[part] - low
@@ -152,24 +154,12 @@ def _star_pairs(members: npt.NDArray[np.int64], count: int, sets: Ragged | None)
 
 def jaccard(sets: Ragged, pairs: Pairs) -> npt.NDArray[np.float64]:
     """(P,) the exact index |A ∩ B| / |A ∪ B| of each pair; 0 where both are empty."""
-    sizes = sets.sizes
-    one, other = sizes[pairs[:, 0]], sizes[pairs[:, 1]]
-    flat, starts = _gathered(sets, pairs.ravel())
-    owner = np.repeat(np.arange(len(pairs)), one + other)
-    del starts
-    order = np.lexsort((flat, owner))
-    flat, owner = flat[order], owner[order]
-    twice = (flat[1:] == flat[:-1]) & (owner[1:] == owner[:-1])
-    common = np.bincount(owner[1:][twice], minlength=len(pairs))
-    union = one + other - common
-    return np.divide(common, union, out=np.zeros(len(pairs)), where=union > 0)
-
-
-def _gathered(sets: Ragged, texts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    sizes = sets.sizes[texts]
-    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    at = np.repeat(sets.starts[texts] - starts[:-1], sizes) + np.arange(starts[-1])
-    return sets.flat[at], starts
+    sizes = sets.sizes[pairs]  # (P, 2)
+    both = sizes.sum(axis=1)
+    starts = np.concatenate([[0], np.cumsum(sizes.ravel())]).astype(np.int64)
+    at = np.repeat(sets.starts[pairs.ravel()] - starts[:-1], sizes.ravel()) + np.arange(starts[-1])
+    union = sorted_sets(Ragged(sets.flat[at], starts[::2])).sizes
+    return np.divide(both - union, union, out=np.zeros(len(pairs)), where=union > 0)
 
 
 def components(num_texts: int, pairs: Pairs) -> npt.NDArray[np.int64]:

@@ -4,7 +4,7 @@ Two parts, because they answer two questions. `key` says "is this the same train
 the tables read, the recipe, the parent's weights and the code (design D4): caches look it up.
 `exact_key` says "must the bits be equal?" and adds what changes rounding: package versions,
 threads, device, instruction set. A checkpoint is resumed only under its own `exact_key`; where two locks
-differ only there, `verify` says "not comparable", not "failed".
+differ there, `verify` says "not comparable", not "failed".
 """
 
 import ast
@@ -15,17 +15,21 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from components.errors import CheckpointError, InputFileError
+from components.errors import CheckpointError, InputFileError, RegistryError
 from components.recipes import Training
 
 if TYPE_CHECKING:
     import torch
 
+TRAINING = ("tables", "recipe", "parent", "code")
+"""What makes it this training and no other: the lock's `key`."""
+FOR_PEOPLE = ("revision", "dirty", "modules")
+"""What explains a lock and decides nothing: neither key covers it."""
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 """What computes weights. Others may move without touching a bit."""
 
@@ -50,18 +54,65 @@ class Lock:
     """Git commit, for people; empty outside a checkout. `code` is what counts."""
     dirty: str
     """sha256 of `components`' difference to that commit; empty when there is none."""
+    modules: dict[str, str] = field(default_factory=dict)
+    """Module → sha256 of its source, of what `code` covers: which of them two locks differ in."""
 
     @property
     def key(self) -> str:
-        return _sha256({name: getattr(self, name) for name in ("tables", "recipe", "parent", "code")})
+        return _sha256({name: getattr(self, name) for name in TRAINING})
 
     @property
     def exact_key(self) -> str:
-        return _sha256({f.name: getattr(self, f.name) for f in fields(self) if f.name not in {"revision", "dirty"}})
+        return _sha256({f.name: getattr(self, f.name) for f in fields(self) if f.name not in FOR_PEOPLE})
 
     def as_dict(self) -> dict[str, object]:
         """For the registry: every field, and both keys."""
         return asdict(self) | {"key": self.key, "exact_key": self.exact_key}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], *, origin: str) -> "Lock":
+        """The lock that `as_dict` gave.
+
+        Raises:
+            RegistryError: it lacks a field, or its content is not what its key was taken of.
+        """
+        known = {f.name for f in fields(cls)}
+        try:
+            lock = cls(**{name: value for name, value in content.items() if name in known})
+        except TypeError as err:
+            raise RegistryError(f"the lock of {origin} is not whole: {err}", "train the model again") from err
+        if content.get("exact_key") != lock.exact_key:
+            raise RegistryError(f"the lock of {origin} was changed: its key is another", "train the model again")
+        return lock
+
+
+@dataclass(frozen=True)
+class Difference:
+    part: str
+    """A field of the lock, with the table or package it is about: `packages.torch`."""
+    first: str
+    second: str
+    is_exact: bool
+    """Whether bits may differ for it; else it is told for people only."""
+
+    def __str__(self) -> str:
+        return f"{self.part}: {_short(self.first)} → {_short(self.second)}"
+
+
+def differences(first: Lock, second: Lock) -> list[Difference]:
+    """In what two locks differ, in the order of the lock's fields; none where bits and code are the same."""
+    found = []
+    for name in (f.name for f in fields(Lock)):
+        one, other = getattr(first, name), getattr(second, name)
+        if not isinstance(one, dict):
+            one, other = {"": one}, {"": other}
+        elif name == "modules" and not (one and other):  # of an older lock they are not known
+            continue
+        for part in sorted(one.keys() | other.keys()):
+            values = str(one.get(part, "none")), str(other.get(part, "none"))
+            if values[0] != values[1]:
+                found.append(Difference(f"{name}.{part}".rstrip("."), *values, is_exact=name not in FOR_PEOPLE))
+    return found
 
 
 def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: str = "") -> Lock:
@@ -88,6 +139,7 @@ def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: st
         isa=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         revision=revision,
         dirty=dirty,
+        modules={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(module)},
     )
 
 
@@ -132,9 +184,18 @@ def weights_sha256(source: "Path | Mapping[str, torch.Tensor]") -> str:
 def code_sha256(module: str) -> str:
     """Hash over the sources of `module` (several: comma-separated) and of all of `components` that they import."""
     digest = hashlib.sha256()
-    for name, path in sorted(_closure(module.split(",")).items()):
+    for name, path in _files(module):
         digest.update(f"{name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def uncommitted() -> str:
+    """The difference of `components` to the last commit, as `git apply` takes it; files that Git does not know lack."""
+    return _git("diff", "HEAD", "--", ".", strip=False)
+
+
+def _files(module: str) -> list[tuple[str, Path]]:
+    return sorted(_closure(module.split(",")).items())
 
 
 def _closure(modules: Iterable[str]) -> dict[str, Path]:
@@ -178,13 +239,21 @@ def _revision() -> tuple[str, str]:
     return _git("rev-parse", "HEAD"), hashlib.sha256(changes.encode()).hexdigest() if changes else ""
 
 
-def _git(*args: str) -> str:
+def _git(*args: str, strip: bool = True) -> str:
     components = Path(__file__).parents[1]
     try:
         done = subprocess.run(["git", *args], cwd=components, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    if done.returncode:
+        return ""
+    return done.stdout.strip() if strip else done.stdout
+
+
+def _short(value: str) -> str:
+    """Of a hash as much as tells it from another."""
+    is_hash = len(value) in (40, 64) and set(value) <= set("0123456789abcdef")
+    return f"{value[:12]}…" if is_hash else value or "none"
 
 
 def _sha256(content: object) -> str:

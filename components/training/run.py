@@ -1,6 +1,7 @@
 """A training as a run: one folder, one line in MLflow, one device, and its cost, whatever becomes of its process."""
 
 import contextlib
+import json
 import logging
 import resource
 import shutil
@@ -23,12 +24,17 @@ from components.registry import Registry, model_name
 from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
+from components.training import lock as locks
 from components.training.lock import Lock
 from components.training.result import Evaluation, Progress, Trained, load
 
 log = logging.getLogger(__name__)
 
 RUN_FILE = "run.json"
+LOSSES = "losses.json"
+"""Artifact of a run: the loss of every step, nats per target, as decimals that give the same bits back."""
+CODE_DIFFERENCE = "code.diff"
+"""Artifact of a run of code that was not committed: what to apply to the lock's revision."""
 
 Watch = Callable[[Progress], None]
 
@@ -116,9 +122,12 @@ def train(
             key=lock.key,
         )
         with _failed_when_it_fails(run):
+            if lock.dirty:
+                run.text(locks.uncommitted(), CODE_DIFFERENCE)
             trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
             run.log({"seconds": trained.seconds, **trained.metrics}, step=trained.num_steps)
             run.flush()
+            run.text(json.dumps(trained.losses), LOSSES)
     _record_cost(run.run_id, registered_model(recipe), trained, settings=settings)
     finished = TrainingRun(
         model=registered_model(recipe),
@@ -165,7 +174,6 @@ def alone_on(device: str, *, workspace: Workspace) -> Iterator[None]:
 def _train(
     recipe: Pretrain | Finetune, *, data: DataRef, run_dir: Path, settings: Settings, run: RunLog, watch: Watch
 ) -> Trained:
-    data_dir = versioning.path_of(data, settings)
     said = [time.monotonic()]
 
     def on_step(progress: Progress) -> None:
@@ -184,6 +192,24 @@ def _train(
             with contextlib.suppress(BanyanError):  # a sample that is not kept is no reason to stop
                 run.text(evaluation.sample, f"samples/step-{evaluation.step:06d}.txt")
 
+    return train_alone(recipe, data=data, run_dir=run_dir, settings=settings, on_step=on_step, on_evaluate=on_evaluate)
+
+
+def train_alone(
+    recipe: Pretrain | Finetune,
+    *,
+    data: DataRef,
+    run_dir: Path,
+    settings: Settings,
+    on_step: Watch | None = None,
+    on_evaluate: Callable[[Evaluation], None] | None = None,
+) -> Trained:
+    """The training without its run: nothing in MLflow, no cost in the ledger, no turn waited for.
+
+    Raises:
+        TrainingError, AssetError, DataError: as the trainings do.
+    """
+    data_dir = versioning.path_of(data, settings)
     if isinstance(recipe, Pretrain):
         from components.training.pretraining import pretrain
 

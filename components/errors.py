@@ -22,6 +22,7 @@
     ├── ServingError
     │   ├── NoChampion          nothing has passed the gate yet
     │   └── GatewayUnavailable  (Transient)
+    ├── SandboxUnavailable      code that nobody has read cannot be isolated here, so it is not run
     └── StackError              the local processes
         ├── PortTaken
         ├── WorkspaceBusy
@@ -112,6 +113,9 @@ class NoChampion(ServingError): ...
 
 
 class GatewayUnavailable(ServingError, Transient): ...
+
+
+class SandboxUnavailable(BanyanError): ...
 
 
 class StackError(BanyanError): ...

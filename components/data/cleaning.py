@@ -1,13 +1,15 @@
 """Texts made plain, and the reasons for which a row is not kept."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 NO_TEXT = "no text"
 NO_ANSWER = "no label or target"
 MALFORMED = "malformed row"
+MISFIT = "does not fit its text"
 UNKNOWN_LABEL = "unknown label"
 RARE_LABEL = "label with too few rows"
 DUPLICATE = "duplicate"
@@ -23,6 +25,8 @@ FILE_SHARE = "over the share of one source file"
 QUOTA = "over quota"
 FILLED_IN_TEST = "filled-in answer in a test group"
 IN_TEST = "source file of a test split"
+OTHER_LANGUAGE = "another language"
+CONTAMINATED = "piece of a benchmark"
 
 
 @dataclass(slots=True)
@@ -40,6 +44,8 @@ class Row:
     split: str = ""
     reason: str = ""
     """Why it is not kept; '' while it is."""
+    more: dict[str, str] = field(default_factory=dict)
+    """Further columns of the task's, with their cells."""
 
 
 def kept(rows: Iterable[Row]) -> list[Row]:
@@ -59,6 +65,15 @@ def clean_code(text: str) -> str:
     """NFC, no control characters, `\\n` line ends, no spaces at line ends, no blank lines around."""
     text = _CONTROL.sub("", unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")))
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
+
+
+def clean_json(text: str) -> str:
+    """A JSON value on one line with its letters as they are, NFC, no control characters; what is no JSON as prose."""
+    try:
+        text = json.dumps(json.loads(text), ensure_ascii=False)
+    except ValueError:
+        return clean_prose(text)
+    return _CONTROL.sub("", unicodedata.normalize("NFC", text))
 
 
 _ROLE = re.compile(r":[a-zA-Z][\w+:-]*:`~?\.?([^`<]*?)(?:\s*<[^>]*>)?`")  # reStructuredText: :class:`~a.B`

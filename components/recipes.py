@@ -7,6 +7,7 @@ schema), and part of the lock that determines a model's weights.
 import hashlib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -47,13 +48,45 @@ class InterpreterSource(Recipe):
     kind: Literal["interpreter"] = "interpreter"
 
 
+class DocstringSource(Recipe):
+    """A task's rows that pinned packages hold by construction: what the authors marked up themselves."""
+
+    kind: Literal["docstrings"] = "docstrings"
+    assets: tuple[str, ...] = Field(min_length=1)
+    task: str
+    """A language task that says what is `gold` in a module."""
+    table: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
+
+
 class FileSource(Recipe):
-    """One table of the user's own: CSV, JSONL or Parquet."""
+    """A table of the user's own: a file, a folder or a glob of them, an address, or a SQL query."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     kind: Literal["file"] = "file"
-    path: Path
+    path: Path | None = None
+    """A file, a folder (also one that Hugging Face `datasets` saved) or a glob."""
+    url: str | None = Field(default=None, pattern=r"^(https?|s3)://")
+    """`https://`, `http://` or `s3://`, of a file; of S3 also of all files below."""
+    database: str | None = Field(default=None, pattern=r"^[a-z][a-z0-9+]*://")
+    """SQLAlchemy's address of a database, without the password."""
+    query: str | None = None
+    """Of `database`, which needs it: what gives the rows; it may only read."""
+    password_env: str | None = None
+    """Of `database`: the environment variable that holds the password, where the ingest runs."""
     table: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
     task: str
+    format: str | None = None
+    """csv, tsv, json, jsonl, parquet, arrow, text, markdown, html, pdf, or one of the task's own (squad, iob2 …); None:
+    by the file's ending."""
+    encoding: str | None = None
+    """Of texts; None: it is detected, file by file."""
+    piece_chars: int | None = Field(default=None, gt=0)
+    """Documents (text, Markdown, HTML, PDF) are cut at blank lines into rows of about so many; None: one row each."""
+    max_bytes: int = Field(default=4 << 30, gt=0)
+    """Of one file, unpacked, and of what is fetched from an address."""
+    timeout_seconds: float = Field(default=60.0, gt=0)
+    """How long an address or a database may be silent."""
     columns: dict[str, str] = {}
     """Our column → the file's column, where the names differ."""
     licence: str = "unstated"
@@ -62,8 +95,34 @@ class FileSource(Recipe):
     labels: tuple[str, ...] = ()
     """The labels there may be; a row with another is rejected. None given: those of the file."""
 
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Self:
+        given = [name for name in ("path", "url", "database") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of path, url and database, not {' and '.join(given) or 'none'}")
+        if (self.database is None) != (self.query is None):
+            raise ValueError("query goes with database, and only with it")
+        if self.password_env is not None and self.database is None:
+            raise ValueError("password_env goes with database, and only with it")
+        if self.database is not None and (self.format or self.encoding or self.piece_chars):
+            raise ValueError("format, encoding and piece_chars have no effect on a query")
+        if re.search(r"://[^/]*:[^/]*@|[?&;](password|passwd|pwd)=", self.url or self.database or "", re.IGNORECASE):
+            raise ValueError(
+                "a password in the address would be kept with every run; name the environment variable that holds it in "
+                "password_env (database), or leave it to the AWS client's own environment (s3)"
+            )
+        return self
 
-Source = Annotated[PackageSource | BookSource | InterpreterSource | FileSource, Field(discriminator="kind")]
+    @property
+    def address(self) -> str:
+        """Where it is, for people: without user and query string."""
+        found = self.url or self.database
+        return re.sub(r"(://)[^/@]*@|\?.*$", r"\1", found, flags=re.DOTALL) if found else str(self.path)
+
+
+Source = Annotated[
+    PackageSource | BookSource | InterpreterSource | DocstringSource | FileSource, Field(discriminator="kind")
+]
 
 
 class RejectLimits(Recipe):
@@ -106,12 +165,33 @@ class Training(Recipe):
     batch_size: int = Field(16, gt=0)
     num_accumulation_steps: int = Field(1, gt=0)
     max_length_tokens: int = Field(64, gt=0)
-    optimizer: Literal["adamw", "muon", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
+    momentum: float | None = Field(None, gt=0, lt=1)
+    """Of `sgd` (Polyak 1964); none: plain gradient descent."""
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    schedule: Literal["constant", "linear", "cosine"] = "linear"
+    """Of matrices, per step and unit of learning rate: decoupled (AdamW, Muon) or added to the gradient (Adam, SGD)."""
+    l1: float = Field(0.0, ge=0)
+    """Nats per unit of the matrices' summed absolute weights, added to what is minimised (Tibshirani 1996)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of a target's probability that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567, §7)."""
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "linear"
+    decay_share: float | None = Field(None, gt=0, le=1)
+    """Of `wsd`, which needs it: share of the steps, the last ones, in which the rate falls."""
     warmup_share: float = Field(0.1, ge=0, lt=1)
     max_gradient_norm: float = Field(1.0, gt=0)
+    averaging: Literal["ema", "swa"] | None = None
+    """The model is a mean of the weights along the way: `ema`, exponentially forgetting (Polyak & Juditsky 1992), or
+    `swa`, even over the last steps (Izmailov et al. 2018, arXiv 1803.05407)."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Of `ema`, which needs it: what a step leaves of the mean before it."""
+    swa_share: float | None = Field(None, gt=0, le=1)
+    """Of `swa`, which needs it: share of the steps, the last ones, whose weights are averaged."""
+    patience_evaluations: int | None = Field(None, gt=0)
+    """Stop after so many evaluations without a lower held-out loss, and keep the weights of the lowest (Prechelt
+    1998)."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016, arXiv 1604.06174)."""
     precision: Literal["fp32", "bf16"] = "bf16"
     checkpoint_every_steps: int = Field(25, gt=0)
     evaluate_every_steps: int = Field(50, gt=0)
@@ -125,6 +205,21 @@ class Training(Recipe):
             raise ValueError("give either num_epochs or num_steps")
         return self
 
+    @model_validator(mode="after")
+    def _has_no_option_without_effect(self) -> Self:
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise ValueError(f"momentum goes with optimizer: sgd; {self.optimizer} has its own")
+        for field, needed in (
+            ("decay_share", self.schedule == "wsd"),
+            ("ema_decay", self.averaging == "ema"),
+            ("swa_share", self.averaging == "swa"),
+        ):
+            if (getattr(self, field) is not None) != needed:
+                raise ValueError(f"{field}: {'is needed' if needed else 'has no effect'} here")
+        if self.schedule == "wsd" and self.warmup_share + (self.decay_share or 0) > 1:
+            raise ValueError(f"warmup_share {self.warmup_share} and decay_share {self.decay_share} exceed the steps")
+        return self
+
     def steps_over(self, num_rows: int) -> int:
         """Optimiser steps of a training on so many rows."""
         if self.num_steps is not None:
@@ -136,23 +231,56 @@ class Training(Recipe):
 class Pretrain(Training):
     kind: Literal["pretrain"] = "pretrain"
     table: str = "corpus"
-    family: Literal["gpt", "rnn", "lstm", "gru", "bert"] = "gpt"
+    family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert"] = "gpt"
+    objective: Literal["causal", "masked", "prefix", "continuation"] | None = None
+    """What is predicted; none: what the family is for. `transformer` has two: `prefix`, the rest of a row from its
+    beginning, and `continuation`, whether a text goes on with another."""
     vocab_size: int = Field(4096, ge=300)
     num_layers: int = Field(4, gt=0)
     num_heads: int | None = Field(None, gt=0)
-    """Of attention families, which default to one per 64 of `hidden_size`; recurrent ones have none."""
+    """Of attention families, which default to one per 64 of `hidden_size`; others have none."""
+    num_kv_heads: int | None = Field(None, gt=0)
+    """Of `gpt`: heads of keys and values, each shared by a group of queries (Ainslie et al. 2023, arXiv 2305.13245);
+    none: as many as `num_heads`."""
     hidden_size: int = Field(256, gt=0)
+    embedding_size: int | None = Field(None, gt=0)
+    """Of recurrent families and `feedforward`; none: `hidden_size`."""
+    context_tokens: int | None = Field(None, gt=0)
+    """Of `feedforward`, which needs it: how many tokens the next one is predicted from."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    document_masks: bool = False
+    """Of `gpt`, `gpt2` and `bert`: no token looks into another document of its row (Zhao et al. 2024, arXiv
+    2402.13991)."""
+    max_train_rows: int | None = Field(None, gt=0)
+    """Rows of `max_length_tokens` to train on, evenly spaced over the corpus; none: all."""
     sample_prompt: str = "def "
     sample_tokens: int = Field(48, gt=0)
 
     @model_validator(mode="after")
-    def _heads_fit(self) -> Self:
-        if self.family in {"rnn", "lstm", "gru"}:
+    def _fits_its_family(self) -> Self:
+        has_attention = self.family in {"transformer", "gpt2", "gpt", "bert"}
+        if not has_attention:
             if self.num_heads is not None:
                 raise ValueError(f"num_heads: {self.family} has no attention")
         elif self.hidden_size % (2 * self.attention_heads):
             raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of {self.attention_heads} heads")
+        for field, families in (
+            ("num_kv_heads", {"gpt"}),
+            ("embedding_size", {"feedforward", "rnn", "lstm", "gru"}),
+            ("context_tokens", {"feedforward"}),
+            ("document_masks", {"gpt", "gpt2", "bert"}),
+        ):
+            if getattr(self, field) and self.family not in families:
+                raise ValueError(f"{field}: {self.family} has none; of {', '.join(sorted(families))}")
+        if self.attention_heads % (self.num_kv_heads or 1):
+            raise ValueError(f"num_heads {self.attention_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if self.family == "feedforward" and self.context_tokens is None:
+            raise ValueError("context_tokens: feedforward needs it")
+        if self.gradient_checkpointing and not has_attention:
+            raise ValueError(f"gradient_checkpointing: {self.family} has no blocks to compute again")
+        possible = {"bert": ("masked",), "transformer": ("prefix", "continuation")}.get(self.family, ("causal",))
+        if self.objective not in (None, *possible):
+            raise ValueError(f"objective {self.objective}: {self.family} is trained by {' or '.join(possible)}")
         return self
 
     @property
@@ -184,6 +312,8 @@ class Finetune(Training):
     def _rank_fits(self) -> Self:
         if (self.adaptation == "lora") != (self.lora_rank is not None):
             raise ValueError("lora_rank goes with adaptation: lora, and only with it")
+        if self.patience_evaluations and not self.validation_share:
+            raise ValueError("patience_evaluations: there is nothing to evaluate on; give a validation_share")
         return self
 
 
@@ -201,6 +331,21 @@ class GatePolicy(Recipe):
     """Used for "about N more examples would decide"."""
     num_resamples: int = Field(10_000, ge=1000)
     seed: int = 0
+    max_looks: int | None = Field(25, gt=0)
+    """How many comparisons one test set may decide. The stream of them together promotes something that is no better
+    with a probability of at most 1 − `confidence_level`; None: each comparison stands alone."""
+    slices: tuple[Literal["label", "source", "length"], ...] = ("label", "source", "length")
+    """Kinds of slices to look at one by one; those of fewer than 30 rows are left out."""
+    slice_margin: float = Field(0.05, ge=0, lt=1)
+    """A slice's loss, in the task's score, from which on it counts as harm."""
+    slices_rule: Literal["report", "not_worse", "non_inferior"] = "not_worse"
+    """What slices may forbid: nothing; a promotion that is shown to harm one; or any that is not shown to harm none
+    (which small slices never allow)."""
+    minimum_seeds: int = Field(1, gt=0)
+    """Trainings of the challenger's recipe and data that differ in their seed. From two on, all of them together must
+    be better too, with the variance between seeds in the interval."""
+    typo_rows: int = Field(0, ge=0)
+    """Test rows on which both models are asked again with typing errors, and timed; 0: none."""
 
 
 class TriggerPolicy(Recipe):

@@ -15,11 +15,14 @@ from components.data import files, sources
 from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
 from components.data.dedup import drop_duplicates, drop_near_duplicates
 from components.data.privacy import mask_row
+from components.data.readers.opening import InputNote
 from components.data.splits import split_by_quota, split_by_share, split_corpus
-from components.data.tables import TARGET_COLUMN, columns, table_names, write_split, write_table_info
+from components.data.tables import CORPUS, columns, table_names, target_column, write_split, write_table_info
 from components.errors import DataError, MappingError, RecipeError
-from components.recipes import BookSource, FileSource, Ingest, InterpreterSource, PackageSource
+from components.recipes import BookSource, DocstringSource, FileSource, Ingest, InterpreterSource, PackageSource
 from components.settings import Settings
+from components.tasks import get_task
+from components.tasks.base import Task, column_type
 
 Progress = Callable[[str], None]
 """Takes a line of text for whoever watches."""
@@ -47,6 +50,8 @@ class BuildReport:
     """Table → reason → rows."""
     changed: dict[str, dict[str, int]] = field(default_factory=dict)
     """Table → what was done to how many kept rows: masked, shortened, filled in."""
+    inputs: dict[str, InputNote] = field(default_factory=dict)
+    """Own table → what was read, and how."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds."""
 
@@ -78,9 +83,12 @@ def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Prog
     made: dict[str, list[Row]] = {}
     texts = sources.Texts()
     own_files: list[FileSource] = []
+    marked_up: list[DocstringSource] = []
     for source in recipe.sources:
         if isinstance(source, FileSource):
             own_files.append(source)
+        elif isinstance(source, DocstringSource):
+            marked_up.append(source)
         else:
             texts.extend(_read(source, recipe, settings))
     clock.stage("read")
@@ -110,8 +118,12 @@ def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Prog
         _clean(texts.documents, report, "corpus")  # after the quota: masking is what costs
         made["corpus"], report.tables["corpus"] = texts.documents, "corpus"
         clock.stage("corpus: split, mask, deduplicate")
+    for gold in marked_up:
+        made[gold.table] = _gold_table(gold, recipe, report, settings)
+        report.tables[gold.table] = gold.task
+        clock.stage(f"{gold.table}: read, mask, deduplicate, split")
     for own in own_files:
-        made[own.table] = _own_table(own, recipe, report)
+        made[own.table] = _own_table(own, recipe, report, settings)
         report.tables[own.table] = own.task
         clock.stage(f"{own.table}: read, mask, deduplicate, split")
     for table, rows in made.items():
@@ -149,35 +161,60 @@ def _enough(recipe: Ingest, *, num_sources: int) -> sources.Enough:
     return sources.Enough(need("library"), need("summary"), int(SURPLUS * recipe.corpus_chars_per_source))
 
 
-def _clean(rows: Sequence[Row], report: BuildReport, table: str) -> None:
-    """Mask what is personal, then drop duplicates: two texts that differ in an address only are one."""
+def _clean(rows: Sequence[Row], report: BuildReport, table: str, *, task: Task | None = None) -> None:
+    """Mask what is personal, then drop duplicates: two texts that differ in an address only are one.
+
+    A label is a name, not a text: it is not masked. What points into a text is fitted to the masked one.
+    """
     num_masked = 0
     for row in kept(rows):
-        text, answer = mask_row([row.text, row.answer])
-        num_masked += (text, answer) != (row.text, row.answer)
-        row.text, row.answer = text, answer
+        before = [row.text, row.answer, *row.more.values()]
+        row.text, answer, *more = mask_row(before)
+        row.answer = row.answer if _has_labels(task) else answer
+        row.more = dict(zip(row.more, more, strict=True))
+        if [row.text, row.answer, *more] != before:
+            num_masked += 1
+            if task:
+                files.fit_row(row, task)
     report.changed.setdefault(table, {})["masked"] = num_masked
     drop_duplicates(rows)
 
 
-def _own_table(own: FileSource, recipe: Ingest, report: BuildReport) -> list[Row]:
-    rows, num_shortened = files.read_file(own, max_chars=recipe.max_text_chars)
-    if own.task == "classification":  # a label is a name, not a text: it is not masked
-        labels = [row.answer for row in rows]
-        _clean(rows, report, own.table)
-        for row, label in zip(rows, labels, strict=True):
-            row.answer = label
-    else:
-        _clean(rows, report, own.table)
-    drop_near_duplicates(rows, threshold=0.9)
+def _has_labels(task: Task | None) -> bool:
+    return task is not None and column_type(task, task.columns[1]) == "label"
+
+
+def _own_table(own: FileSource, recipe: Ingest, report: BuildReport, settings: Settings) -> list[Row]:
+    reading = files.read_file(own, max_chars=recipe.max_text_chars, cache=settings.workspace.inputs)
+    rows, num_shortened = reading.rows, reading.num_shortened
+    report.inputs[own.table] = reading.note
+    task = None if own.task == CORPUS else get_task(own.task)
+    _clean(rows, report, own.table, task=task)
+    if task is None or task.distinct_texts:
+        drop_near_duplicates(rows, threshold=0.9)
     for row in kept(rows):
         row.group = row.group or row.id
     if own.task == "corpus":
         split_corpus(rows, max_chars=1 << 40, heldout_share=recipe.corpus_heldout_share, seed=recipe.seed)
     else:
-        split_by_share(rows, recipe.test_share, seed=recipe.seed, by_label=own.task == "classification")
+        split_by_share(rows, recipe.test_share, seed=recipe.seed, by_label=_has_labels(task))
     report.changed[own.table] |= {"shortened": num_shortened, "filled in": sum(bool(row.imputed) for row in kept(rows))}
     _check_usable(own, rows)
+    return rows
+
+
+def _gold_table(gold: DocstringSource, recipe: Ingest, report: BuildReport, settings: Settings) -> list[Row]:
+    task = get_task(gold.task)
+    quotas = recipe.table_split_rows.get(gold.table, recipe.split_rows)
+    enough = int(SURPLUS * sum(quotas.values()) / len(gold.assets))
+    rows = sources.read_gold(
+        gold.assets, task=task, settings=settings, max_chars=recipe.max_text_chars, enough=enough, seed=recipe.seed
+    )
+    _clean(rows, report, gold.table, task=task)
+    if task.distinct_texts:
+        drop_near_duplicates(rows)
+    split_by_quota(rows, quotas, seed=recipe.seed, strata="source")
+    _check_quotas(gold.table, rows, quotas)
     return rows
 
 
@@ -185,17 +222,17 @@ def _check_usable(own: FileSource, rows: Sequence[Row]) -> None:
     splits = Counter(row.split for row in kept(rows))
     reasons = Counter(row.reason for row in rows if row.reason)
     why = "; ".join(f"{reason}: {number}" for reason, number in reasons.most_common(4)) or "none was rejected"
-    if own.task == "classification":
+    if own.task != CORPUS and _has_labels(get_task(own.task)):
         labels = sorted({row.answer for row in kept(rows)})
         if len(labels) < 2:
             left = ", ".join(labels) or "none"
             raise MappingError(
-                f"{own.path} leaves {len(labels)} usable label(s) of {len(rows)} rows: {left} ({why})",
+                f"{own.address} leaves {len(labels)} usable label(s) of {len(rows)} rows: {left} ({why})",
                 "a classification needs at least two labels with at least two different texts each",
             )
     if len(splits) < 2:
         raise MappingError(
-            f"{own.path} has too few usable rows to split: {sum(splits.values())} of {len(rows)} ({why})",
+            f"{own.address} has too few usable rows to split: {sum(splits.values())} of {len(rows)} ({why})",
             "give more rows, or another test_share",
         )
 
@@ -212,20 +249,22 @@ def _check_quotas(table: str, rows: Sequence[Row], quotas: dict[str, int]) -> No
 
 def _write(table: str, rows: Sequence[Row], report: BuildReport) -> None:
     task = report.tables[table]
-    names = columns(task)
+    names, answer = columns(task), target_column(task)
     good = kept(rows)
     report.rows[table] = dict(sorted(Counter(row.split for row in good).items()))
     for split in report.rows[table]:
-        cells = {
-            name: [
-                getattr(row, "answer" if name == TARGET_COLUMN[task] else name) for row in good if row.split == split
-            ]
-            for name in names
-        }
+        in_split = [row for row in good if row.split == split]
+        cells = {name: [_cell(row, name, answer) for row in in_split] for name in names}
         write_split(report.staging_dir, table, split, pd.DataFrame(cells, dtype="str"), task=task)
-    labels = {row.answer for row in good} if task == "classification" else set()
+    labels = set() if task == CORPUS else get_task(task).labels([row.answer for row in good])
     licences = {row.source: row.licence for row in good}
     write_table_info(report.staging_dir, table, task=task, labels=labels, licences=licences)
+
+
+def _cell(row: Row, column: str, answer_column: str) -> str:
+    if column in row.more:
+        return row.more[column]
+    return str(getattr(row, "answer" if column == answer_column else column))
 
 
 def _write_rejects(made: dict[str, list[Row]], report: BuildReport) -> None:

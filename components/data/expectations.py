@@ -15,14 +15,16 @@ from components.data import cleaning
 from components.data.tables import (
     CORPUS_SPLITS,
     SPLITS,
-    TARGET_COLUMN,
     TableInfo,
     columns,
     content_id,
     read_split,
     split_names,
+    target_column,
 )
 from components.recipes import RejectLimits
+from components.tasks import get_task
+from components.tasks.base import column_type
 
 
 @dataclass(frozen=True)
@@ -90,14 +92,14 @@ def all_rows(staging_dir: Path, table: str, info: TableInfo) -> pd.DataFrame:
     for column, name in (("id_of_text", "text_is_measured_and_trained"), ("group", "group_is_measured_and_trained")):
         on_both_sides = set(frame.loc[apart, column].dropna()) & set(frame.loc[~apart, column].dropna())
         frame[name] = frame[column].isin(on_both_sides)
-    if answer := TARGET_COLUMN[info.task]:
+    if answer := target_column(info.task):
         frame["num_answers"] = frame.groupby(["split", "id_of_text"])[answer].transform("nunique")
     return frame
 
 
 def rows_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
     """Nothing empty, nothing twice, nothing contradictory, nothing on both sides of the measurement."""
-    answer = TARGET_COLUMN[info.task]
+    answer = target_column(info.task)
     checks = []
     for column in filter(None, ("id", "text", answer, "source", "licence", "group")):
         checks.append(_values("ToNotBeNull", column, f"every row has a {column} (nulls)"))
@@ -123,15 +125,22 @@ def rows_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
         origins = ["provenance", "file", "feedback"]
         checks.append(_values("ToBeInSet", "origin", "a known origin", value_set=origins))
         checks.append(_values("ToBeInSet", "num_answers", "one answer a text (conflicting labels)", value_set=[1]))
-    if info.task == "classification":
-        checks.append(_values("ToBeInSet", "label", "only the table's labels", value_set=list(info.labels)))
+    if has_labels(info):
+        checks.append(_values("ToBeInSet", answer, "only the table's labels", value_set=list(info.labels)))
     return Batch(f"{table} rows", frame, tuple(checks))
+
+
+def has_labels(info: TableInfo) -> bool:
+    """Whether a row's answer is one of the table's labels."""
+    answer = target_column(info.task)
+    return bool(answer) and column_type(get_task(info.task), answer) == "label"
 
 
 def labels_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
     """Each label has rows to learn from and rows to measure by."""
-    counts = frame.groupby(["label", "split"]).size()
-    cells = [(label, split, int(counts.get((label, split), 0))) for label in info.labels for split in ("train", "test")]
+    label = target_column(info.task)
+    counts = frame.groupby([label, "split"]).size()
+    cells = [(name, split, int(counts.get((name, split), 0))) for name in info.labels for split in ("train", "test")]
     balance = pd.DataFrame(cells, columns=["label", "split", "num_rows"])
     several = {"column": "label", "min_value": 2}
     return Batch(
@@ -159,7 +168,11 @@ def raw_batch(staging_dir: Path, table: str, rejects: Path, limits: RejectLimits
     num_kept = sum(len(read_split(staging_dir, table, split)) for split in split_names(staging_dir, table))
     frame = pd.DataFrame({"reason": reasons + ["kept"] * num_kept}, dtype="str")
     kinds = (
-        (limits.missing, (cleaning.NO_TEXT, cleaning.NO_ANSWER, cleaning.MALFORMED), "without text or label (nulls)"),
+        (
+            limits.missing,
+            (cleaning.NO_TEXT, cleaning.NO_ANSWER, cleaning.MALFORMED, cleaning.MISFIT),
+            "without text or label (nulls)",
+        ),
         (limits.duplicate, (cleaning.DUPLICATE, cleaning.NEAR_DUPLICATE), "duplicates"),
         (limits.conflicting, (cleaning.CONFLICT,), "with conflicting labels"),
         (limits.unknown_label, (cleaning.UNKNOWN_LABEL,), "with an unknown label"),

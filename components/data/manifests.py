@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components.data.tables import TARGET_COLUMN, num_rows, read_split, table_info
+from components.data.tables import num_rows, read_split, table_info, target_column
 from components.errors import DataStoreError
 from components.refs import DataRef
 from components.settings import Settings
+from components.tasks import get_task
 
 
 class SplitSummary(BaseModel):
@@ -47,6 +48,8 @@ class Manifest(BaseModel):
     num_checks: int = 0
     docs: str = ""
     """The Data Docs' index page."""
+    inputs: dict[str, dict[str, Any]] = {}
+    """Own table → what was read: address, hash, files by kind and encoding."""
     seconds: dict[str, float] = {}
     """Stage → seconds."""
 
@@ -93,12 +96,13 @@ def pointer(ref: DataRef, settings: Settings) -> str:
 def summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
     """Split → its rows, counted."""
     info = table_info(version_dir, table)
-    answer = TARGET_COLUMN[info.task]
+    answer = target_column(info.task)
+    task = get_task(info.task) if info.labels else None
     found = {}
     for split, total in num_rows(version_dir, table).items():
         frame = read_split(version_dir, table, split)
         sources = Counter(frame["source"])
-        labels = Counter(frame[answer]) if info.labels else {}
+        labels = Counter(label for target in frame[answer] for label in task.labels([target])) if task else {}
         found[split] = SplitSummary(
             total=total, sources=dict(sorted(sources.items())), labels=dict(sorted(labels.items()))
         )

@@ -17,19 +17,29 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from components.errors import DataStoreError, MappingError
+from components.tasks import get_task
 
 SPLITS = ("train", "test", "pool", "reserve", "feedback")
 """Of a labelled table. `pool` is what the scripted rater replays, `reserve` what a control may draw from."""
 CORPUS_SPLITS = ("train", "heldout")
 
-TARGET_COLUMN = {"classification": "label", "summarisation": "target", "corpus": ""}
-"""Task → the column that holds the answer."""
+CORPUS = "corpus"
+"""What a table of plain text has for a task."""
 
 _PROVENANCE = ("source", "licence", "group", "origin", "imputed")
 
 
+def target_column(task: str) -> str:
+    """The column that holds the answer; '' in a corpus.
+
+    Raises:
+        MappingError: no table has this task.
+    """
+    return "" if task == CORPUS else get_task(task).columns[1]
+
+
 def columns(task: str) -> tuple[str, ...]:
-    """The columns of a task's table. All are text; `imputed` names the columns that were filled in.
+    """The columns of a task's table. All are stored as text; `imputed` names the columns that were filled in.
 
     `id` is `content_id(text)`; `group` is the file a row came from, never shared between test and the rest;
     `origin` is provenance | file | feedback.
@@ -37,11 +47,9 @@ def columns(task: str) -> tuple[str, ...]:
     Raises:
         MappingError: no table has this task.
     """
-    if task not in TARGET_COLUMN:
-        raise MappingError(f"there is no task {task!r}", f"tasks are {', '.join(sorted(TARGET_COLUMN))}")
-    if task == "corpus":
+    if task == CORPUS:
         return ("id", "text", "source", "licence", "group")
-    return ("id", "text", TARGET_COLUMN[task], *_PROVENANCE)
+    return ("id", *get_task(task).columns, *_PROVENANCE)
 
 
 class TableInfo(BaseModel):

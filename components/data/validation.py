@@ -81,7 +81,7 @@ def validate(
         if all(outcomes):  # the rows are looked at only if the schema holds
             frame = expectations.all_rows(staging_dir, table, info)
             checkpoint.run(expectations.rows_batch(frame, table, info))
-            if info.task == "classification":
+            if expectations.has_labels(info):
                 checkpoint.run(expectations.labels_batch(frame, table, info))
             if previous is not None and table in table_names(previous) and "test" in split_names(previous, table):
                 checkpoint.run(expectations.same_test_batch(frame, table, read_split(previous, table, "test")))

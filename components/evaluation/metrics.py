@@ -10,41 +10,29 @@ if TYPE_CHECKING:
 
 
 def summarise(per_example: "pd.DataFrame", task: Task) -> dict[str, float]:
-    """The task's metric and what belongs beside it.
-
-    Always: the metric (mean score), `standard_error` of it, `num_examples`. Where answers are labels also `top3`,
-    `macro_f1` (mean F1 over the labels that occur), `chance` (one over their number) and `calibration_error`
-    (expected, ten bins of confidence; Guo et al. 2017, eq. 3).
-    """
+    """The task's metric (mean score), `standard_error` of it, `num_examples`, and what belongs beside it."""
     score = per_example["score"]
     n = len(score)
-    found = {
+    return {
         task.metric_name: float(score.mean()),
         "standard_error": float(score.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
         "num_examples": float(n),
+        **task.figures(per_example),
     }
-    if task.head == "classifier":
-        found |= {
-            "top3": float(per_example["top3"].mean()),
-            "macro_f1": _macro_f1(per_example),
-            "chance": 1 / max(1, per_example["target"].nunique()),
-            "calibration_error": _calibration_error(per_example),
-        }
-    return found
 
 
-def _macro_f1(per_example: "pd.DataFrame") -> float:
-    said, true = per_example["prediction"], per_example["target"]
-    scores = []
-    for label in sorted(set(true)):
-        both = int(((said == label) & (true == label)).sum())
-        scores.append(2 * both / (int((said == label).sum()) + int((true == label).sum())))
-    return sum(scores) / len(scores) if scores else math.nan
+def interval(
+    per_example: "pd.DataFrame", task: Task, *, level: float = 0.95, num_resamples: int = 1000, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Metric → its bootstrap interval: percentiles over resampled examples (Efron and Tibshirani 1993, ch. 13)."""
+    import numpy as np
 
-
-def _calibration_error(per_example: "pd.DataFrame") -> float:
-    bins = (per_example["confidence"] * 10).clip(upper=9.999).astype(int)
-    error = 0.0
-    for _, part in per_example.groupby(bins):
-        error += len(part) / len(per_example) * abs(float(part["score"].mean() - part["confidence"].mean()))
-    return error
+    draw = np.random.default_rng(seed)
+    n = len(per_example)
+    found: dict[str, list[float]] = {}
+    for _ in range(num_resamples):
+        again = per_example.iloc[draw.integers(0, n, n)]
+        for name, value in ({task.metric_name: float(again["score"].mean())} | task.figures(again)).items():
+            found.setdefault(name, []).append(value)
+    tails = (50 * (1 - level), 50 * (1 + level))
+    return {name: tuple(np.nanpercentile(values, tails).tolist()) for name, values in found.items()}

@@ -20,7 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from components.data import versioning
-from components.data.tables import read_split, table_info
+from components.data.tables import read_split, table_info, target_column
 from components.errors import DataError, GatewayUnavailable, NoChampion, ServingError
 from components.recipes import Rater
 from components.settings import Settings
@@ -115,7 +115,7 @@ def rate(recipe: Rater, *, settings: Settings, gateway_url: str, progress: Progr
     if ref is None:
         raise DataError("there is no data version to replay", "banyan ingest")
     version_dir = versioning.path_of(ref, settings)
-    target = "label" if table_info(version_dir, recipe.table).task == "classification" else "target"
+    target = target_column(table_info(version_dir, recipe.table).task)
     rows = read_split(version_dir, recipe.table, recipe.split)
     if rows.empty:
         raise DataError(f"{recipe.table} has no rows in split {recipe.split!r}", "name a split that has rows")

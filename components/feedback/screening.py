@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from components.data.dedup import shingles
+from components.data.cleaning import MISFIT
+from components.data.shingles import shingle_sets
 from components.data.tables import content_id
 from components.ledger.schema import Feedback
 from components.tasks.base import Feedback as Opinion
-from components.tasks.base import Task
+from components.tasks.base import Task, column_type
 
 NEAR = 0.8
 """Jaccard overlap of word pairs from which two texts count as nearly the same, as when tables are built."""
@@ -74,10 +75,8 @@ def screen(
         if target is None:
             reason = NO_CORRECTION if row.kind == "reject" else EMPTY
         else:
-            target = _as_label(target, labels) if labels else target
-            if target is None:
-                reason = UNKNOWN_LABEL
-            elif reason := guard.reason(row_id, row.text):
+            target, reason = _meant(row.text, target, task, labels)
+            if reason or (reason := guard.reason(row_id, row.text)):
                 pass
             elif row_id in known:
                 reason = IN_TRAIN if known[row_id] == target else AGAINST_TRAIN
@@ -113,6 +112,19 @@ def _one_of(same: Sequence[Admitted]) -> tuple[Admitted | None, dict[int, str]]:
     return left[0], refused | {one.feedback.sequence: DUPLICATE for one in left[1:]}
 
 
+def _meant(text: str, target: str, task: Task, labels: Sequence[str]) -> tuple[str | None, str]:
+    """The target in the form that is learned; or why it cannot be."""
+    if column_type(task, task.columns[1]) == "label":
+        meant = _as_label(target, labels)
+        return meant, "" if meant else UNKNOWN_LABEL
+    try:
+        meant = task.fit(text, target)
+    except ValueError as err:
+        return None, f"{MISFIT}: {err}"
+    strange = task.labels([meant]) - set(labels)
+    return meant, f"{UNKNOWN_LABEL}: {min(strange)}" if strange else ""
+
+
 def _as_label(target: str, labels: Sequence[str]) -> str | None:
     """The label that is meant, whatever its case and the spaces around it."""
     meant = target.strip()
@@ -129,7 +141,7 @@ class _TestSplit:
         self._sizes: list[int] = []
         self._holders: Mapping[int, list[int]] = defaultdict(list)  # shingle → the texts that hold it
         for position, text in enumerate(test["text"]):
-            found = shingles(text)
+            found = _shingles(text)
             self._sizes.append(len(found))
             for shingle in found:
                 self._holders[shingle].append(position)
@@ -137,7 +149,7 @@ class _TestSplit:
     def reason(self, row_id: str, text: str) -> str:
         if row_id in self._ids:
             return IN_TEST
-        mine = shingles(text)
+        mine = _shingles(text)
         shared: dict[int, int] = defaultdict(int)
         for shingle in mine:
             for position in self._holders.get(shingle, ()):
@@ -146,3 +158,8 @@ class _TestSplit:
             if count >= NEAR * (len(mine) + self._sizes[position] - count):
                 return NEARLY_IN_TEST
         return ""
+
+
+def _shingles(text: str) -> list[int]:
+    found: list[int] = shingle_sets([text]).flat.tolist()
+    return found

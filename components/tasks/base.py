@@ -1,9 +1,13 @@
 """What a language task is: one file in this folder that exports one `TASK`."""
 
+import ast
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from components.errors import RecipeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +22,38 @@ Example = Mapping[str, Any]
 IGNORED = -100
 """A label that carries no loss: cross-entropy's own convention."""
 
+Head = Literal["classifier", "generator", "tagger", "span"]
+"""What is put on the base: a label a text, the next token, a label a token, the first and last token of an answer."""
+
+ColumnType = Literal["label", "line", "lines", "json"]
+"""How a column's cells are made plain, and what they are.
+
+`label`: a name out of the table's own few; it is never masked. `line`: text, every run of spaces one. `lines`: text
+that keeps its lines, as code does. `json`: a JSON value that says things of the row's text (see `Task.fit`).
+"""
+
+RawRow = Mapping[str, Any] | str
+"""A row of an own file as column → cell; or what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A way in which the field writes this task's data, read as it comes."""
+
+    name: str
+    """As `--format` and a recipe's `format` name it."""
+    suffixes: tuple[str, ...]
+    """Files that end so are read by it unless another format is named."""
+    read: Callable[[str], Iterator[RawRow]]
+    """The file's text → rows in the task's columns; `group` may say which rows must stay in one split."""
+
 
 @dataclass(frozen=True)
 class Answer:
     """What a model says to one input."""
 
     output: str
+    """A label, a text, or the JSON of spans; the task's docstring says which. It can be learned as a target."""
     confidence: float
     """In [0, 1]: the label's probability, or the geometric mean probability of the generated tokens."""
     alternatives: tuple[tuple[str, float], ...] = ()
@@ -41,30 +71,72 @@ class Feedback:
 
 
 class Task(Protocol):
-    """A language task. Stateless: everything that a trained model needs lies in its own folder."""
+    """A language task. Stateless: everything that a trained model needs lies in its own folder.
+
+    A task inherits from this class; what has a value or a body here is what most tasks want.
+    """
 
     name: str
     title: str
     """One line for people."""
-    columns: tuple[str, str]
-    """Input column and target column of its tables: `("text", "label")` or `("text", "target")`."""
+    columns: tuple[str, ...]
+    """Input column and target column of its tables, `("text", "label")`; then whatever else measuring a row takes."""
+    column_types: Mapping[str, ColumnType] = MappingProxyType({})
+    """Of the columns that are not as usual: the input is of `lines`, every other a `line`."""
+    parts: tuple[str, ...] = ()
+    """Columns that an own file may have in place of `text`; `join` makes the text of them."""
+    formats: tuple[FileFormat, ...] = ()
+    """Ways of writing own files besides tables (CSV, TSV, JSONL, Parquet), which every task reads."""
     metric_name: str
     """The mean of the per-example scores: what the gate compares."""
-    head: Literal["classifier", "generator"]
+    metrics: tuple[str, ...] = ()
+    """What `figures` gives beside it."""
+    head: Head
     template: str
     """How an input becomes the model's text; its hash stands in every receipt."""
     example: str
     """An input that makes sense to a reader."""
     baseline_name: str
+    distinct_texts: bool = True
+    """Whether two texts that are nearly the same count as one row; not where several questions share a document."""
 
     def check(self, recipe: "Finetune") -> None:
-        """Raise RecipeError for a recipe that this task cannot be trained by."""
-        ...
+        """Raise RecipeError for a recipe that this task cannot be trained by; by default one that has it generate."""
+        if recipe.max_new_tokens is not None:
+            raise RecipeError(f"{recipe.name}: max_new_tokens: {self.name} generates nothing", "leave it out")
+
+    def join(self, parts: Mapping[str, str]) -> str:
+        """The text that an own file's `parts` make."""
+        return "\n".join(parts[name] for name in self.parts)
+
+    def fit(self, text: str, target: str) -> str:
+        """The target as its column holds it: `target` is an own file's cell, an answer that was approved, a correction.
+
+        Text and target are already plain and masked; what points into the text must point into this one.
+
+        Raises:
+            ValueError: it does not belong to the text; the message is the reason that the row's author reads.
+        """
+        del text
+        return target
+
+    def labels(self, targets: Sequence[str]) -> set[str]:
+        """The table's labels: what `rows` must be told to number them. None where targets are free text."""
+        return set(targets) if column_type(self, self.columns[1]) == "label" else set()
+
+    def gold(self, code: "ast.Module") -> Iterator[tuple[str, str]]:
+        """(text, target) pairs that a Python module holds by construction, for the source `docstrings` of a recipe."""
+        del code
+        raise NotImplementedError
+
+    def outputs(self, labels: Sequence[str]) -> Sequence[str]:
+        """What the head of a classifier or a tagger tells apart, in order."""
+        return labels
 
     def rows(
         self, frame: "pd.DataFrame", tokenizer: "PreTrainedTokenizerBase", recipe: "Finetune", labels: Sequence[str]
     ) -> list[Example]:
-        """The training examples of a table's rows, in their order."""
+        """The training examples of a table's rows, in their order; a row may give more than one, or none."""
         ...
 
     def collate(self, examples: Sequence[Example], pad_id: int) -> "dict[str, torch.Tensor]":
@@ -84,16 +156,26 @@ class Task(Protocol):
         ...
 
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
-        """Per example: id, prediction, target, score in [0, 1], top3 in [0, 1], confidence."""
+        """Per example: id, prediction, target, score in [0, 1], confidence; what `figures` needs besides."""
         ...
 
+    def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
+        """`metrics` → value, from what `score` gave: quick enough to be computed a thousand times over."""
+        del per_example
+        return {}
+
     def baseline(self, train: "pd.DataFrame", test: "pd.DataFrame", labels: Sequence[str]) -> "pd.DataFrame":
-        """The same columns, by a plain method without a neural network."""
+        """The same columns as `score`, by a plain method without a neural network."""
         ...
 
     def training_row(self, text: str, feedback: Feedback) -> str | None:
-        """The target to train `text` on; None where the feedback teaches nothing."""
-        ...
+        """The target to train `text` on; None where the feedback teaches nothing. `fit` then has the last word."""
+        return target_of_feedback(feedback) if text.strip() else None
+
+
+def column_type(task: Task, column: str) -> ColumnType:
+    """How a column of the task's is made plain."""
+    return task.column_types.get(column, "lines" if column == task.columns[0] else "line")
 
 
 def template_sha256(task: Task) -> str:

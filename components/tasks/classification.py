@@ -1,10 +1,11 @@
 """Classification: which of a table's labels does a text deserve?"""
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from components.errors import MappingError, RecipeError
-from components.tasks.base import Answer, Example, Feedback, target_of_feedback
+from components.errors import MappingError
+from components.tasks.base import Answer, ColumnType, Example, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,20 +18,17 @@ BATCH_SIZE = 32
 """Texts answered at once, of like length."""
 
 
-class Classification:
+class Classification(Task):
     name = "classification"
     title = "Which label belongs to a text"
     columns = ("text", "label")
+    column_types: Mapping[str, ColumnType] = {"text": "line", "label": "label"}
     metric_name = "accuracy"
-    head: Literal["classifier"] = "classifier"
+    metrics = ("top3", "macro_f1", "chance", "calibration_error")
+    head = "classifier"
     template = "{text}"
     example = "Return the shortest path between two nodes of a weighted graph."
     baseline_name = "TF-IDF + logistic regression"
-
-    def check(self, recipe: "Finetune") -> None:
-        """max_new_tokens would have no effect."""
-        if recipe.max_new_tokens is not None:
-            raise RecipeError(f"{recipe.name}: max_new_tokens: {self.name} generates nothing", "leave it out")
 
     def rows(
         self, frame: "pd.DataFrame", tokenizer: "PreTrainedTokenizerBase", recipe: "Finetune", labels: Sequence[str]
@@ -100,6 +98,15 @@ class Classification:
             )
         return pd.DataFrame(rows, columns=["id", "prediction", "target", "score", "top3", "confidence"])
 
+    def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
+        """Mean F1 over the labels that occur; one over their number; calibration error (see `calibration_error`)."""
+        return {
+            "top3": float(per_example["top3"].mean()),
+            "macro_f1": _macro_f1(per_example),
+            "chance": 1 / max(1, per_example["target"].nunique()),
+            "calibration_error": calibration_error(per_example),
+        }
+
     def baseline(self, train: "pd.DataFrame", test: "pd.DataFrame", labels: Sequence[str]) -> "pd.DataFrame":
         """Words and pairs of words, weighed by TF-IDF, in a logistic regression: what any team tries first."""
         from sklearn.feature_extraction.text import TfidfVectorizer  # 0.9 s to import
@@ -118,14 +125,29 @@ class Classification:
             answers.append(Answer(ranked[0][0], ranked[0][1], ranked))
         return self.score(answers, test)
 
-    def training_row(self, text: str, feedback: Feedback) -> str | None:
-        return target_of_feedback(feedback) if text.strip() else None
-
 
 def _batches_of_like_length(texts: Sequence[str]) -> list[list[int]]:
     """Positions, shortest texts first: little padding, and always the same batches for the same texts."""
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     return [order[i : i + BATCH_SIZE] for i in range(0, len(order), BATCH_SIZE)]
+
+
+def _macro_f1(per_example: "pd.DataFrame") -> float:
+    said, true = per_example["prediction"], per_example["target"]
+    scores = []
+    for label in sorted(set(true)):
+        both = int(((said == label) & (true == label)).sum())
+        scores.append(2 * both / (int((said == label).sum()) + int((true == label).sum())))
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+def calibration_error(per_example: "pd.DataFrame") -> float:
+    """Expected, over ten bins of confidence (Guo et al. 2017, eq. 3)."""
+    bins = (per_example["confidence"] * 10).clip(upper=9.999).astype(int)
+    error = 0.0
+    for _, part in per_example.groupby(bins):
+        error += len(part) / len(per_example) * abs(float(part["score"].mean() - part["confidence"].mean()))
+    return error
 
 
 TASK = Classification()

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from components.errors import RecipeError
-from components.tasks.base import IGNORED, Answer, Example, Feedback, target_of_feedback
+from components.tasks.base import IGNORED, Answer, Example, Task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,12 +18,12 @@ BATCH_SIZE = 16
 """Texts answered at once, of like length."""
 
 
-class Summarisation:
+class Summarisation(Task):
     name = "summarisation"
     title = "One line that says what a text is about"
     columns = ("text", "target")
     metric_name = "rougeL"
-    head: Literal["generator"] = "generator"
+    head = "generator"
     template = "{text}\n# What it does, in one line:"
     example = "def mean(values):\n    return sum(values) / len(values)"
     baseline_name = "line of the most similar training text (TF-IDF)"
@@ -128,9 +128,6 @@ class Summarisation:
         lines = train["target"].to_numpy()
         answers = [Answer(str(lines[k]), float(similarity[i, k])) for i, k in enumerate(best)]
         return self.score(answers, test)
-
-    def training_row(self, text: str, feedback: Feedback) -> str | None:
-        return target_of_feedback(feedback) if text.strip() else None
 
     def _prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
         """Template and text, at most `tokenizer.model_max_length` tokens: what is too long loses the text's end."""

@@ -61,7 +61,7 @@ def test_a_table_that_is_not_there_names_those_that_are(tmp_path):
 
 
 def test_an_unknown_task_names_the_known_ones():
-    with pytest.raises(MappingError, match="classification, corpus, summarisation"):
+    with pytest.raises(MappingError, match="the tasks are: classification, .*summarisation"):
         tables.columns("translation")
 
 

@@ -315,9 +315,10 @@ class Registry:
 
         import pandas as pd
 
-        return pd.read_parquet(io.BytesIO(self._artifact(ref, file)))
+        return pd.read_parquet(io.BytesIO(self.artifact(ref, file)))
 
-    def _artifact(self, ref: ModelRef, file: str) -> bytes:
+    def artifact(self, ref: ModelRef, file: str) -> bytes:
+        """A file of the run that trained the version."""
         with tempfile.TemporaryDirectory(prefix="banyan-artifact-") as scratch:
             with translated(f"{file} of {ref} could not be read"):
                 path = self._client.download_artifacts(ref.run_id, file, scratch)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BanyanError, UsageError
+from flows.cli_training import app as training_app
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -324,6 +325,11 @@ def rate(
         f"Kept: feedback {kept['feedback_id']} is {kept['fate']}.",
         f"See what becomes of it: banyan rate {kept['feedback_id']} --fate",
     )
+
+
+# ---------------------------------------------------------------- groups
+
+app.add_typer(training_app)
 
 
 # ---------------------------------------------------------------- shared

@@ -1,0 +1,144 @@
+"""`banyan verify`, `lock` and `plan`: what a training was, whether it can be had again, what one will cost."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from components.settings import Settings
+    from components.training.lock import Difference, Lock
+    from components.training.result import Progress
+    from components.training.verify import Verification
+
+app = typer.Typer(no_args_is_help=True)
+lock_app = typer.Typer(no_args_is_help=True, help="Show what determined a model's weights.")
+app.add_typer(lock_app, name="lock")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Model = Annotated[str, typer.Argument(help="MODEL[@VERSION], as library@3; without a version the champion.")]
+
+
+@app.command()
+def verify(
+    model: Model,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Train even where the environment differs: equal bits say it is no matter.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Retrain a registered version from its lock and compare the weights.
+
+    Exit code 0: identical, 1: different, 3: not comparable here (and what to do).
+    """
+    from components.training import verify as verification
+
+    settings = _settings()
+    ref = verification.find(_registry(settings), model)
+    found = verification.verify(ref, settings=settings, anyway=anyway, watch=None if as_json else _show)
+    if not as_json and sys.stderr.isatty():
+        print(file=sys.stderr)
+    _say(as_json, {**found.model_dump(mode="json"), "exit_code": found.exit_code}, *_verdict_lines(found))
+    raise typer.Exit(found.exit_code)
+
+
+@lock_app.command("show")
+def show(model: Model, as_json: Json = False) -> None:
+    """Say everything that determined a version's weights."""
+    from components.training import verify as verification
+
+    registry = _registry(_settings())
+    ref = verification.find(registry, model)
+    lock = verification.lock_of(registry, ref)
+    _say(as_json, {"model": str(ref), **lock.as_dict()}, f"{ref}, weights {ref.weights_sha256}", *_lock_lines(lock))
+
+
+@lock_app.command("diff")
+def diff(first: Model, second: Model, as_json: Json = False) -> None:
+    """Say in what two versions' locks differ.
+
+    Exit code 1 where they do in what decides bits.
+    """
+    from components.training import verify as verification
+    from components.training.lock import differences
+
+    registry = _registry(_settings())
+    refs = [verification.find(registry, model) for model in (first, second)]
+    locks = [verification.lock_of(registry, ref) for ref in refs]
+    found = differences(*locks)
+    is_exact = any(one.is_exact for one in found)
+    facts = {"first": str(refs[0]), "second": str(refs[1]), "differences": [one.__dict__ for one in found]}
+    lines = [f"{refs[0]} → {refs[1]}", *(f"  {one}{_remark(one)}" for one in found)]
+    if not is_exact:
+        lines.append("Nothing that decides bits differs: the same weights are due.")
+    _say(as_json, {**facts, "same_bits_due": not is_exact}, *lines)
+    raise typer.Exit(1 if is_exact else 0)
+
+
+# ---------------------------------------------------------------- lines
+
+
+def _verdict_lines(found: "Verification") -> list[str]:
+    lines = [f"{found.model}: {found.verdict}"]
+    if found.verdict == "identical":
+        lines.append(f"Retrained for {found.num_steps} steps in {found.seconds:.0f} s: {found.registered_sha256}")
+    elif found.retrained_sha256:
+        lines.append(f"registered {found.registered_sha256}\nretrained  {found.retrained_sha256}")
+        lines.append(f"All {found.num_steps} losses are equal: they part after the last forward pass.")
+    if found.parted_at_step is not None:
+        one, other = found.registered_loss, found.retrained_loss
+        lines.append(
+            f"The loss parts at step {found.parted_at_step} of {found.num_steps}: {one} registered, {other} here"
+        )
+    if found.environment:
+        lines += ["What differs (registered → here):", *(f"  {one}" for one in found.environment)]
+    if found.remedy:
+        lines.append(f"To compare: {found.remedy}")
+    return lines
+
+
+def _lock_lines(lock: "Lock") -> list[str]:
+    dirty = f", with uncommitted changes {lock.dirty[:12]}…" if lock.dirty else ""
+    return [
+        f"  key        {lock.key}",
+        f"  exact key  {lock.exact_key}",
+        *(f"  table      {name} {sha256}" for name, sha256 in lock.tables.items()),
+        f"  recipe     {lock.recipe}",
+        f"  parent     {lock.parent or 'none: from nothing'}",
+        f"  code       {lock.code} ({len(lock.modules)} modules)",
+        f"  revision   {lock.revision or 'unknown'}{dirty}",
+        f"  seed       {lock.seed}",
+        f"  packages   {', '.join(f'{name} {version}' for name, version in lock.packages.items())}",
+        f"  runs on    {lock.threads} threads of {lock.device}, {lock.isa}",
+    ]
+
+
+def _remark(one: "Difference") -> str:
+    return "" if one.is_exact else "  (told for people; decides no bit)"
+
+
+def _show(progress: "Progress") -> None:
+    if sys.stderr.isatty():
+        left = f"{progress.remaining_seconds:.0f} s left"
+        print(f"\r  step {progress.step} of {progress.num_steps}, {left}   ", end="", file=sys.stderr, flush=True)
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _settings() -> "Settings":
+    from components.settings import load_settings
+
+    return load_settings()
+
+
+def _registry(settings: "Settings") -> Any:
+    from components.registry import Registry
+    from components.supervisor import addresses
+
+    return Registry(addresses(settings).mlflow)
+
+
+def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

@@ -7,14 +7,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, select, text, update
+from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from components.errors import LedgerError
+from components.ledger.group_commit import GroupCommit
 from components.ledger.schema import SCHEMA_VERSION, counters, metadata
 
 BUSY_SECONDS = 30.0
+_TAKE = (
+    update(counters)
+    .where(counters.c.name == bindparam("counter"))
+    .values(value=counters.c.value + 1)
+    .returning(counters.c.value)
+)
 _SCHEMA_LOCK = 0x62616E79  # any constant will do: "bany"
 
 
@@ -22,25 +29,25 @@ class Database:
     """Connections to the ledger's database; threads may share one, processes may not."""
 
     def __init__(self, url: str) -> None:
-        """Open `url` and make what is missing; several processes may do so at once.
+        """Open `url`, make what is missing and upgrade what is older; several processes may do so at once.
 
         Raises:
-            LedgerError: the URL is not one, the database cannot be reached, or it is of another schema version.
+            LedgerError: the URL is not one, the database cannot be reached, or it is of a later schema version.
         """
         with _translated(f"the ledger at {_shown(url)} cannot be opened"):
             self._engine = _engine(url)
             self._writer = self._engine.execution_options(banyan_write=True)
             self.is_sqlite = self._engine.dialect.name == "sqlite"
-            with self._writer.begin() as connection:
+            with self._writer.begin() as connection:  # on SQLite BEGIN IMMEDIATE: one process at a time comes in here
                 if not self.is_sqlite:
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
-                metadata.create_all(connection)
-                found = _start_counters(connection)
-        if found != SCHEMA_VERSION:
+                found = _prepare_schema(connection)
+        if found > SCHEMA_VERSION:
             raise LedgerError(
                 f"the ledger at {_shown(url)} has schema version {found}; this Banyan reads {SCHEMA_VERSION}",
                 "use the Banyan that wrote it, or another workspace",
             )
+        self._groups = GroupCommit(self._writer) if self.is_sqlite else None
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -49,7 +56,8 @@ class Database:
         Raises:
             LedgerError: the database did not take it.
         """
-        with _translated("the ledger could not be written"), self._writer.begin() as connection:
+        begun = self._groups.join() if self._groups else self._writer.begin()
+        with _translated("the ledger could not be written"), begun as connection:
             yield connection
 
     @contextlib.contextmanager
@@ -89,16 +97,25 @@ class Database:
 
 def next_value(connection: Connection, name: str) -> int:
     """The counter's next value. Whoever took it holds the counter until the transaction ends (see `counters`)."""
-    taken = update(counters).where(counters.c.name == name).values(value=counters.c.value + 1)
-    return int(connection.execute(taken.returning(counters.c.value)).scalar_one())
+    return int(connection.execute(_TAKE, {"counter": name}).scalar_one())
 
 
-def _start_counters(connection: Connection) -> int:
-    have = {str(row.name): int(row.value) for row in connection.execute(select(counters))}
-    for name, start in (("schema", SCHEMA_VERSION), ("feedback", 0), ("journal", 0)):
-        if name not in have:
-            connection.execute(counters.insert().values(name=name, value=start))
-    return have.get("schema", SCHEMA_VERSION)
+def _prepare_schema(connection: Connection) -> int:
+    """Make the tables, or bring those of an earlier schema up; the schema version that the ledger has now."""
+    if not inspect(connection).has_table(counters.name):
+        metadata.create_all(connection)
+        start = {"schema": SCHEMA_VERSION, "feedback": 0, "journal": 0}
+        connection.execute(counters.insert(), [{"name": name, "value": value} for name, value in start.items()])
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:now)"), {"now": str(SCHEMA_VERSION)})
+        return SCHEMA_VERSION
+    found = int(connection.execute(select(counters.c.value).where(counters.c.name == "schema")).scalar_one())
+    if found >= SCHEMA_VERSION:
+        return found
+    from components.ledger.migrations.upgrade import upgrade
+
+    upgrade(connection)
+    return SCHEMA_VERSION
 
 
 def _engine(url: str) -> Engine:
@@ -107,7 +124,8 @@ def _engine(url: str) -> Engine:
         return create_engine(parsed, pool_pre_ping=True)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS})
+    # A connection may move between threads, one at a time: a group's members write on the same one.
+    engine = create_engine(parsed, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False})
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: sqlite3.Connection, _: object) -> None:

@@ -16,15 +16,18 @@ from components.ledger.schema import (
     FateName,
     Feedback,
     JournalEntry,
+    LookRow,
     Pending,
     VerdictRow,
     answers,
+    appeals,
     costs,
     counters,
     cuts,
     fates,
     feedback,
     journal,
+    looks,
     verdicts,
 )
 
@@ -96,6 +99,12 @@ class LedgerQueries:
         """
         query = _feedback_query().where(feedback.c.table_name == table, feedback.c.sequence <= cut)
         return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
+
+    def appealed_upto(self, table: str, cut: int) -> frozenset[str]:
+        """Ids of a table's feedback whose refusal an operator had overruled by sequence `cut`: always the same ones."""
+        mine = (feedback.c.feedback_id == appeals.c.feedback_id) & (feedback.c.table_name == table)
+        query = select(appeals.c.feedback_id).join(feedback, mine).where(appeals.c.sequence <= cut)
+        return frozenset(str(row[0]) for row in self._all(query))
 
     def admitted_to(self, table: str, data_version: str) -> list[Feedback]:
         """The feedback rows that a data version holds, in order of arrival."""
@@ -186,11 +195,20 @@ class LedgerQueries:
         ]
 
     def pending(self, table: str) -> Pending:
-        """The feedback above the last consumed cut."""
+        """The feedback above the last consumed cut, and the appeals: they are for the next one to admit."""
         consumed = select(func.coalesce(func.max(cuts.c.cut), 0)).where(cuts.c.table_name == table).scalar_subquery()
         query = select(func.count(), func.min(feedback.c.at), func.max(feedback.c.at), func.max(feedback.c.sequence))
         row = self._all(query.where(feedback.c.table_name == table, feedback.c.sequence > consumed))[0]
-        return Pending(int(row[0]), row[1], row[2], int(row[3] or 0))
+        mine = (feedback.c.feedback_id == appeals.c.feedback_id) & (feedback.c.table_name == table)
+        later = select(func.count(), func.min(appeals.c.at), func.max(appeals.c.at), func.max(appeals.c.sequence))
+        also = self._all(later.select_from(appeals.join(feedback, mine)).where(appeals.c.sequence > consumed))[0]
+        oldest, newest = ([at for at in (row[i], also[i]) if at is not None] for i in (1, 2))
+        return Pending(
+            int(row[0]) + int(also[0]),
+            min(oldest, default=None),
+            max(newest, default=None),
+            max(int(row[3] or 0), int(also[3] or 0)),
+        )
 
     def unconsumed(self, table: str) -> int:
         """How many feedback rows lie above the last consumed cut."""
@@ -216,6 +234,12 @@ class LedgerQueries:
         if name is not None:
             query = query.where(verdicts.c.model_name == name)
         return [VerdictRow(**_without(row, "sequence")) for row in self._all(query)]
+
+    def looks(self, name: str, test_set: str) -> list[LookRow]:
+        """The comparisons of a registered model's versions that a test set has decided, in their order."""
+        mine = (looks.c.model_name == name) & (looks.c.test_set == test_set)
+        rows = self._all(select(looks).where(mine).order_by(looks.c.sequence))
+        return [LookRow(**_without(row, "sequence")) for row in rows]
 
     def costs(self, run_id: str | None = None, *, subject_name: str | None = None) -> list[Cost]:
         """What runs cost, stage by stage, oldest first."""

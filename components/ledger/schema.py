@@ -24,9 +24,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 3
+"""The newest revision in `migrations/versions`: a change of these tables is a new one there."""
 
 FeedbackKind = Literal["approve", "reject", "correct"]
+FinishReason = Literal["stop", "length", "cancelled"]
+Role = Literal["viewer", "rater", "operator"]
 FateName = Literal["received", "refused", "admitted", "trained", "measured"]
 FATES: tuple[FateName, ...] = ("received", "refused", "admitted", "trained", "measured")
 
@@ -60,6 +63,7 @@ answers = Table(
     Column("alternatives", JSON, nullable=False),
     Column("subject", String(64)),  # pseudonym
     Column("seconds", Double, nullable=False),
+    Column("finish_reason", String(16)),  # of a text that was written token by token
     Index("answers_by_table", "table_name", "sequence"),
     Index("answers_by_subject", "subject"),
 )
@@ -160,6 +164,34 @@ verdicts = Table(
     UniqueConstraint("model_name", "model_version", "against", "against_version", "metric", "data_version"),
 )
 
+looks = Table(
+    "looks",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("test_set", String(64), nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Column("against", String(16), nullable=False),
+    Column("against_version", Integer, nullable=False),
+    Column("verdict", String(16), nullable=False),
+    Column("evidence", JSON, nullable=False),
+    UniqueConstraint("test_set", "model_name", "model_version", "against", "against_version"),
+)
+"""Which comparisons a test set has decided, in their order: what the gate may still spend follows from it."""
+
+appeals = Table(
+    "appeals",
+    metadata,
+    # From the counter of `feedback`: a cut holds the appeals below it as it holds the rows, and stays repeatable.
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("feedback_id", String(64), ForeignKey("feedback.feedback_id"), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("why", Text, nullable=False),
+)
+"""Refusals that an operator overruled: the next cut admits the row."""
+
 costs = Table(
     "costs",
     metadata,
@@ -192,6 +224,18 @@ outbox = Table(
     Index("outbox_due", "delivered_at", "next_attempt_at"),
 )
 
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("secret_sha256", String(64), nullable=False, unique=True),
+    Column("at", Double, nullable=False),
+    Column("requests_per_minute", Integer, nullable=False),
+    Column("revoked_at", Double),
+)
+
 
 # ---------------------------------------------------------------- what readers get
 
@@ -215,6 +259,8 @@ class Answer:
     alternatives: tuple[tuple[str, float], ...]
     subject: str | None
     seconds: float
+    finish_reason: FinishReason | None = None
+    """Of a text that was written token by token; `cancelled`: whoever asked left before its end."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +362,20 @@ class VerdictRow:
 
 
 @dataclass(frozen=True)
+class LookRow:
+    """A comparison that a test set has decided (`evaluation.spending`). `evidence`: all that the gate found."""
+
+    at: float
+    test_set: str
+    model_name: str
+    model_version: int
+    against: Literal["champion", "baseline"]
+    against_version: int
+    verdict: Literal["promote", "reject", "inconclusive"]
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Cost:
     at: float
     run_id: str
@@ -326,6 +386,18 @@ class Cost:
     cpu_seconds: float | None
     peak_memory_bytes: int | None
     num_tokens: int | None
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key to the gateway, without its secret. `revoked_at` is None while it opens."""
+
+    key_id: str
+    name: str
+    role: Role
+    at: float
+    requests_per_minute: int
+    revoked_at: float | None
 
 
 @dataclass(frozen=True)

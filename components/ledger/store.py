@@ -15,7 +15,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Table, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from components.errors import UsageError
@@ -27,14 +27,17 @@ from components.ledger.schema import (
     Fate,
     FateName,
     FeedbackKind,
+    FinishReason,
     OutboxRow,
     answers,
+    appeals,
     costs,
     cuts,
     fates,
     feedback,
     journal,
     leases,
+    looks,
     outbox,
     raw_prompts,
     verdicts,
@@ -45,6 +48,16 @@ from components.settings import Settings
 Mask = Callable[[Sequence[str]], list[str]]
 """Takes personal data out of the texts of one row: the same value becomes the same placeholder in all of them."""
 KINDS: tuple[FeedbackKind, ...] = ("approve", "reject", "correct")
+APPEALED = "appealed by an operator"
+"""The reason of a row's second `received`."""
+# Made once: building and hashing a statement anew was a third of a row's time.
+_ADD_RAW, _ADD_FEEDBACK, _ADD_FATE, _ADD_EVENT = (t.insert() for t in (raw_prompts, feedback, fates, outbox))
+_KNOWN = select(feedback.c.sequence, feedback.c.content_sha256).where(feedback.c.feedback_id == bindparam("id"))
+_ABOUT = (
+    select(answers.c.table_name, raw_prompts.c.text, raw_prompts.c.output)
+    .join_from(answers, raw_prompts, raw_prompts.c.request_id == answers.c.request_id, isouter=True)
+    .where(answers.c.request_id == bindparam("id"))
+)
 GENESIS = "0" * 64
 """What the journal's first link has for its previous one."""
 
@@ -89,6 +102,11 @@ class Ledger(LedgerQueries):
         self._now = clock
         self._mask = mask or _default_mask()
 
+    @property
+    def database(self) -> Database:
+        """For what keeps tables of its own beside the ledger's."""
+        return self._database
+
     def close(self) -> None:
         self._database.close()
 
@@ -126,6 +144,7 @@ class Ledger(LedgerQueries):
         alternatives: Sequence[tuple[str, float]] = (),
         subject: str | None = None,
         seconds: float = 0.0,
+        finish_reason: FinishReason | None = None,
     ) -> None:
         """Keep an answer; it is durable when this returns. The same request id twice is one row.
 
@@ -149,11 +168,12 @@ class Ledger(LedgerQueries):
             "alternatives": [[label, p] for label, p in alternatives],
             "subject": None if subject is None else self.pseudonym(subject),
             "seconds": seconds,
+            "finish_reason": finish_reason,
         }
         with self._database.write() as connection:
             if _insert_new(connection, answers, [row]) and self._retention_seconds:
                 raw = {"request_id": request_id, "at": at, "text": text, "output": output}
-                connection.execute(raw_prompts.insert().values(raw))
+                connection.execute(_ADD_RAW, raw)
 
     def record_feedback(
         self,
@@ -179,25 +199,25 @@ class Ledger(LedgerQueries):
             raise UsageError(f"there is no feedback kind {kind!r}", f"kinds are {', '.join(KINDS)}")
         content = json.dumps([request_id, kind, correction, comment], ensure_ascii=False)
         content_sha256 = hmac.new(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-        known = select(feedback.c.sequence, feedback.c.content_sha256).where(feedback.c.feedback_id == feedback_id)
         with self._database.write() as connection:
             sequence = None
-            earlier = connection.execute(known).first()
+            earlier = connection.execute(_KNOWN, {"id": feedback_id}).first()
             if earlier is None:
                 sequence = next_value(connection, "feedback")
-                earlier = connection.execute(known).first()  # writers of the same id waited for the counter
+                if not self._database.is_sqlite:  # which has one writer: nobody came in between
+                    # Writers of the same id have waited for the counter.
+                    earlier = connection.execute(_KNOWN, {"id": feedback_id}).first()
             if earlier is not None:
                 if earlier.content_sha256 != content_sha256:
                     raise UsageError(f"feedback {feedback_id!r} is already kept with other content", "use a new id")
                 return int(earlier.sequence)
             assert sequence is not None
-            about = connection.execute(select(answers.c.table_name).where(answers.c.request_id == request_id)).first()
+            about = connection.execute(_ABOUT, {"id": request_id}).first()
             if about is None:
                 raise UsageError(f"there is no answer with request id {request_id!r}", "use the id in the receipt")
             # Beside what the answer was about, so that a correction's [EMAIL_1] is the prompt's.
-            said = select(raw_prompts.c.text, raw_prompts.c.output).where(raw_prompts.c.request_id == request_id)
-            raw = connection.execute(said).first()
-            masked = self._mask([*(raw or ()), correction or "", comment or ""])
+            raw = () if about.text is None else (about.text, about.output)
+            masked = self._mask([*raw, correction or "", comment or ""])
             at = self._now()
             row = {
                 "sequence": sequence,
@@ -212,8 +232,8 @@ class Ledger(LedgerQueries):
                 "channel": channel,
                 "content_sha256": content_sha256,
             }
-            connection.execute(feedback.insert().values(row))
-            connection.execute(fates.insert().values(_fate_row(Fate(feedback_id, at, "received"))))
+            connection.execute(_ADD_FEEDBACK, row)
+            connection.execute(_ADD_FATE, _fate_row(Fate(feedback_id, at, "received")))
             resource = {"prefect.resource.id": f"banyan.feedback.{feedback_id}", "banyan.table": about.table_name}
             payload = {"sequence": sequence, "kind": kind, "channel": channel}
             self._enqueue(connection, "banyan.feedback.received", resource, payload)
@@ -246,6 +266,30 @@ class Ledger(LedgerQueries):
     def fate(self, feedback_id: str, fate: FateName, **details: Any) -> Fate:
         """A `Fate` of now, to be appended."""
         return Fate(feedback_id, self._now(), fate, **details)
+
+    def appeal(self, feedback_id: str, *, actor: str, why: str) -> int:
+        """Overrule a refusal: from now on cuts admit the row. Its sequence; the same appeal twice is one.
+
+        The row's way goes on with `received`, and a look at it says who overruled and why.
+
+        Raises:
+            UsageError: there is no such feedback.
+        """
+        known = select(appeals.c.sequence).where(appeals.c.feedback_id == feedback_id)
+        with self._database.write() as connection:
+            if (earlier := connection.execute(known).scalar()) is not None:
+                return int(earlier)
+            row = connection.execute(select(feedback.c.table_name).where(feedback.c.feedback_id == feedback_id)).first()
+            if row is None:
+                raise UsageError(f"there is no feedback {feedback_id!r}", "see: banyan feedback list TABLE")
+            sequence, at = next_value(connection, "feedback"), self._now()
+            mine = {"sequence": sequence, "feedback_id": feedback_id, "at": at, "actor": actor, "why": why}
+            connection.execute(appeals.insert().values(mine))
+            again = Fate(feedback_id, at, "received", reason=APPEALED)
+            connection.execute(fates.insert().values(_fate_row(again)))
+            resource = {"prefect.resource.id": f"banyan.feedback.{feedback_id}", "banyan.table": row.table_name}
+            self._enqueue(connection, "banyan.feedback.received", resource, {"sequence": sequence, "kind": "appeal"})
+        return sequence
 
     def consume(self, table: str, cut: int, *, outcome: str, model: ModelRef | None = None) -> None:
         """Record that a retraining has reached its verdict on the feedback up to `cut`, or refused all of it.
@@ -313,6 +357,8 @@ class Ledger(LedgerQueries):
         champion: ModelRef | None,
         metric: str,
         data_version: str,
+        test_set: str = "",
+        evidence: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep what the gate found; the same comparison twice is one row.
 
@@ -320,6 +366,9 @@ class Ledger(LedgerQueries):
             champion: what it was compared with; None for the plain baseline.
             metric: what `difference` is in, such as 'accuracy'.
             data_version: whose test split was answered.
+            test_set: the name of the rows that were answered (`spending.set_name`): the comparison is one of its
+                looks. Empty for one that can promote nothing, as a control's.
+            evidence: all that the gate found, as JSON; kept with the look.
         """
         names = ("verdict", "difference", "low", "high", "p_value", "num_examples", "num_more_needed")
         row = {name: getattr(verdict, name) for name in names} | {
@@ -332,8 +381,12 @@ class Ledger(LedgerQueries):
             "data_version": data_version,
             "policy": verdict.policy.model_dump(mode="json"),
         }
+        shared = ("at", "model_name", "model_version", "against", "against_version", "verdict")
+        seen = {name: row[name] for name in shared} | {"test_set": test_set, "evidence": dict(evidence or {})}
         with self._database.write() as connection:
             _insert_new(connection, verdicts, [row])
+            if test_set:
+                _insert_new(connection, looks, [seen])
 
     def record_cost(
         self,
@@ -390,7 +443,7 @@ class Ledger(LedgerQueries):
     ) -> None:
         at = self._now()
         row = {"event_id": str(uuid.uuid4()), "at": at, "event": event, "num_attempts": 0, "next_attempt_at": at}
-        connection.execute(outbox.insert().values(row | {"resource": dict(resource), "payload": dict(payload)}))
+        connection.execute(_ADD_EVENT, row | {"resource": dict(resource), "payload": dict(payload)})
 
 
 def _default_mask() -> Mask:

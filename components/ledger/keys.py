@@ -41,12 +41,13 @@ class KeyRing:
             raise UsageError(f"{requests_per_minute} requests a minute open nothing", "a rate is 1 or more")
         key_id = secrets.token_hex(4)
         secret = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(32)}"
+        at = self._ledger.now()
         row = {
             "key_id": key_id,
             "name": name,
             "role": role,
             "secret_sha256": digest(secret),
-            "at": self._ledger.now(),
+            "at": at,
             "requests_per_minute": requests_per_minute,
         }
         with self._database.write() as connection:
@@ -54,7 +55,7 @@ class KeyRing:
             if connection.execute(taken).first() is not None:
                 raise UsageError(f"a key is already named {name!r}", f"revoke it first: banyan key revoke {name!r}")
             connection.execute(keys.insert(), row)
-        return Key(key_id, name, role, row["at"], requests_per_minute, None), secret
+        return Key(key_id, name, role, at, requests_per_minute, None), secret
 
     def revoke(self, which: str) -> Key:
         """Close a key, by its id or its name, for good; a closed one stays as it is.

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from components.errors import RecipeError
 
@@ -176,6 +176,26 @@ class Task(Protocol):
 def column_type(task: Task, column: str) -> ColumnType:
     """How a column of the task's is made plain."""
     return task.column_types.get(column, "lines" if column == task.columns[0] else "line")
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """What a task has besides when a causal model writes its answers, so that they can be told token by token.
+
+    `Task.answer` and whoever writes by these three say the same.
+    """
+
+    def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+        """Per text: the token ids that the model continues, at most `tokenizer.model_max_length`."""
+        ...
+
+    def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:
+        """Whether the answer ends with the last of the tokens that were written so far."""
+        ...
+
+    def said(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> str:
+        """The text of the tokens that were written; more tokens only add to its end, blanks aside."""
+        ...
 
 
 def template_sha256(task: Task) -> str:

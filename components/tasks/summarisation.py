@@ -1,7 +1,7 @@
 """Summarisation: what a piece of text says, in one line."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from components.errors import RecipeError
@@ -42,7 +42,7 @@ class Summarisation(Task):
     ) -> list[Example]:
         """Prompt, target, end token; only the target and the end carry loss."""
         assert recipe.max_new_tokens is not None  # see `check`
-        prompts = self._prompts(list(frame["text"]), tokenizer)
+        prompts = self.prompts(list(frame["text"]), tokenizer)
         targets = _plain_ids([f" {target}" for target in frame["target"]], tokenizer)
         examples: list[Example] = []
         for prompt, target in zip(prompts, targets, strict=True):
@@ -83,15 +83,14 @@ class Summarisation(Task):
     def answer(
         self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
     ) -> list[Answer]:
-        prompts = self._prompts(texts, tokenizer)
+        prompts = self.prompts(texts, tokenizer)
         order = sorted(range(len(texts)), key=lambda i: (len(prompts[i]), i))  # little padding
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
-            for i, (ids, logprob) in zip(batch, _greedy(model, tokenizer, [prompts[i] for i in batch]), strict=True):
-                text = str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
-                line = text.splitlines()[0].strip() if text else ""
-                answers[i] = Answer(line, math.exp(logprob / max(1, len(ids))))
+            written = _greedy(model, tokenizer, [prompts[i] for i in batch], is_over=self.is_over)
+            for i, (ids, logprob) in zip(batch, written, strict=True):
+                answers[i] = Answer(self.said(ids, tokenizer), math.exp(logprob / max(1, len(ids))))
         return [answers[i] for i in range(len(texts))]
 
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -129,12 +128,21 @@ class Summarisation(Task):
         answers = [Answer(str(lines[k]), float(similarity[i, k])) for i, k in enumerate(best)]
         return self.score(answers, test)
 
-    def _prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+    def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
         """Template and text, at most `tokenizer.model_max_length` tokens: what is too long loses the text's end."""
         parts = self.template.split("{text}")
         head, tail = tokenizer(parts, add_special_tokens=False, split_special_tokens=False)["input_ids"]
         room = max(1, int(tokenizer.model_max_length) - len(head) - len(tail))
         return [head + ids[:room] + tail for ids in _plain_ids(list(texts), tokenizer)]
+
+    def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:
+        """At the end of its line: it says one."""
+        return len(ids) > 1 and "\n" in str(tokenizer.decode([ids[-1]]))
+
+    def said(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> str:
+        """The first line that is not blank."""
+        text = str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+        return text.splitlines()[0].strip() if text else ""
 
 
 def _plain_ids(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
@@ -161,7 +169,11 @@ def _positions(mask: "torch.Tensor") -> "torch.Tensor":
 
 
 def _greedy(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[list[int]]
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[list[int]],
+    *,
+    is_over: Callable[[Sequence[int], "PreTrainedTokenizerBase"], bool],
 ) -> list[tuple[list[int], float]]:
     """Per prompt: the likeliest next tokens up to the end token or a new line, and the sum of their log-probabilities.
 
@@ -200,7 +212,7 @@ def _greedy(
                     continue
                 said[i].append(number)
                 logprobs[i] += logprob
-                if said[i][1:] and "\n" in tokenizer.decode([number]):
+                if is_over(said[i], tokenizer):
                     going.discard(i)
             if not going:
                 break

@@ -60,13 +60,13 @@ def test_only_the_target_and_the_end_carry_loss(tokenizer):
 
 
 def test_a_long_text_loses_its_end_and_the_question_stays(tokenizer):
-    [prompt] = TASK._prompts(["x " * 500], tokenizer)
+    [prompt] = TASK.prompts(["x " * 500], tokenizer)
     assert len(prompt) == 40
     assert tokenizer.decode(prompt).endswith(TASK.template.split("{text}")[1])
 
 
 def test_a_text_that_spells_a_special_token_cannot_end_the_prompt(tokenizer):
-    [prompt] = TASK._prompts([f"a {tokenizer.eos_token} b"], tokenizer)
+    [prompt] = TASK.prompts([f"a {tokenizer.eos_token} b"], tokenizer)
     assert not set(prompt) & set(tokenizer.all_special_ids)
 
 
@@ -95,7 +95,7 @@ def test_answers_are_those_of_generate_alone_or_together(tokenizer, model):
         [alone] = TASK.answer(model, tokenizer, [text])
         assert alone.output == answer.output
         assert alone.confidence == pytest.approx(answer.confidence, rel=1e-4)
-        prompt = torch.tensor([TASK._prompts([text], tokenizer)[0]])
+        prompt = torch.tensor([TASK.prompts([text], tokenizer)[0]])
         ids = model.generate(prompt, attention_mask=torch.ones_like(prompt), do_sample=False)[0, prompt.shape[1] :]
         line = tokenizer.decode(ids, skip_special_tokens=True).strip().split("\n")[0].strip()
         assert answer.output == line

@@ -4,6 +4,7 @@
     ├── UsageError              the caller asked for something that cannot be (exit code 2)
     │   ├── RecipeError         a recipe or a setting with a typo or an impossible value
     │   ├── InputFileError      a file that is missing, empty, unreadable or truncated
+    │   │   └── SourceUnreachable (Transient)  an address or a database that does not answer
     │   └── MappingError        a column or a label that the file or the table does not have
     ├── AssetError              third-party text or weights
     │   ├── AssetHashMismatch
@@ -59,6 +60,9 @@ class RecipeError(UsageError): ...
 
 
 class InputFileError(UsageError): ...
+
+
+class SourceUnreachable(InputFileError, Transient): ...
 
 
 class MappingError(UsageError): ...

@@ -69,6 +69,11 @@ class Workspace:
         return self.root / "data"
 
     @property
+    def inputs(self) -> Path:
+        """Files fetched from addresses, and half-fetched ones."""
+        return self.root / "inputs"
+
+    @property
     def remote(self) -> Path:
         return self.root / "remote"
 

@@ -147,27 +147,61 @@ def doctor(as_json: Json = False) -> None:
 
 @app.command()
 def ingest(
-    file: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file.")],
-    task: Annotated[str, typer.Option("--task", help="Language task: classification, summarisation …")],
+    what: Annotated[
+        str | None,
+        typer.Argument(
+            help="A file (text, Markdown, HTML, PDF, CSV, TSV, JSON, JSONL, Parquet, Arrow; also .gz, .zst), a folder, "
+            "a quoted glob, a saved `datasets` folder, https://…, s3://…, or a database: postgresql://ann@host/shop."
+        ),
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", help="Language task: classification, summarisation, corpus …")
+    ] = None,
     table: Annotated[str | None, typer.Option("--table", help="Name of the table (default: the file's).")] = None,
     columns: Annotated[
         str, typer.Option("--columns", help="Where names differ, ours=the file's: text=body,label=kind")
     ] = "",
-    licence: Annotated[str, typer.Option("--licence", help="Licence of the rows.")] = "unstated",
+    query: Annotated[str | None, typer.Option("--query", help="Of a database: the SELECT that gives the rows.")] = None,
+    mapping: Annotated[
+        Path | None,
+        typer.Option("--mapping", help="YAML with the fields of a `file` source: all that there is no flag for."),
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the rows.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a data version from a file of your own."""
+    """Make a data version from text or tables of your own.
+
+    The same input again changes nothing.
+    """
+    from components.data.manifests import head
     from flows.own import own_data
 
     settings = _settings()
-    recipe = own_data(file, task=task, table=table, columns=columns, licence=licence)
+    recipe = own_data(
+        what,
+        task=task,
+        table=table,
+        columns=columns,
+        licence=licence,
+        query=query,
+        mapping=mapping,
+        cache=settings.workspace.inputs,
+    )
+    before = head(settings)
     run = _run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
     from flows.outcomes import data_outcome
 
     facts, lines = data_outcome(settings, table=recipe.name)
-    base = "summary" if task == "summarisation" else "library"
+    if facts["data_version"] == (before and before.version):
+        lines.insert(0, "Nothing has changed: this input gives the version that was current before.")
+    base = "summary" if getattr(recipe.sources[0], "task", "") == "summarisation" else "library"
     next_step = f"Next: banyan train {base} --table {recipe.name}"
-    _say(as_json, {"run": run.id, **facts}, *lines, next_step)
+    _say(
+        as_json,
+        {"run": run.id, "changed": facts["data_version"] != (before and before.version), **facts},
+        *lines,
+        next_step,
+    )
 
 
 @app.command()

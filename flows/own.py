@@ -10,36 +10,93 @@ from components.recipes import FileSource, Finetune, Ingest, Pretrain, load_reci
 RECIPES = Path(__file__).parent / "recipes"
 
 
-def own_data(file: Path, *, task: str, table: str | None, columns: str, licence: str) -> Ingest:
-    """The ingest recipe of one file; its name is the table's.
+def own_data(
+    what: str | Path | None,
+    *,
+    task: str | None = None,
+    table: str | None = None,
+    columns: str = "",
+    licence: str | None = None,
+    query: str | None = None,
+    mapping: Path | None = None,
+    cache: Path | None = None,
+) -> Ingest:
+    """The ingest recipe of one source; its name is the table's.
 
     Args:
-        table: default: the file's name, in the letters that a table may have.
+        what: a file, folder, glob or address, or a database's; None where `mapping` says it.
+        table: default: the name of what is read, in the letters that a table may have.
         columns: where names differ, `ours=theirs` by commas: `text=body,label=kind`.
+        query: of a database: what gives the rows.
+        mapping: YAML with fields of a source of kind `file`; what is given besides counts before it.
+        cache: where files at an address are fetched into.
 
     Raises:
-        UsageError: `columns` does not read as such pairs, or no table can be named after the file.
-        InputFileError: the file is missing, empty, unreadable or truncated.
+        UsageError: `columns` does not read as such pairs, no table can be named after the file, or no task is named.
+        RecipeError: the mapping is not readable, or holds what is no field.
+        InputFileError: what is to be read is missing, empty, unreadable or truncated.
         MappingError: there is no such task, or the file lacks a column.
+        SourceUnreachable: an address does not answer.
     """
     from components.data.files import read_file
 
+    fields = _mapping(mapping) | _where(what)
     pairs = [pair.partition("=") for pair in columns.split(",") if pair.strip()]
     if any(not ours.strip() or not theirs.strip() for ours, _, theirs in pairs):
         raise UsageError(f"--columns {columns!r} does not read as pairs", "for example: --columns text=body,label=kind")
-    name = table or re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")
+    if pairs:
+        fields["columns"] = {ours.strip(): theirs.strip() for ours, _, theirs in pairs}
+    fields |= {name: value for name, value in (("task", task), ("licence", licence), ("query", query)) if value}
+    if not any(fields.get(name) for name in ("path", "url", "database")):
+        raise UsageError("there is nothing to ingest", "name a file, folder or address, or a --mapping that does")
+    if "task" not in fields:
+        raise UsageError("no task is named", "for example: --task classification")
+    if fields.get("path"):
+        fields["path"] = Path(fields["path"]).expanduser().absolute()  # the worker runs elsewhere
+    name = table or fields.get("table") or _table_name(fields)
     if not re.fullmatch(r"[a-z][a-z0-9_-]{0,40}", name):
         raise UsageError(f"{name!r} is no name for a table", "give one of small letters and digits: --table reviews")
-    source = FileSource(
-        path=file.expanduser().absolute(),
-        table=name,
-        task=task,
-        columns={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
-        licence=licence,
-    )
-    recipe: Ingest = parse_recipe({"kind": "ingest", "name": name, "sources": [source.model_dump()]})
-    read_file(source, max_chars=recipe.max_text_chars)  # here, so that a mistake is told before anything is started
+    sources = [fields | {"kind": "file", "table": name}]
+    recipe: Ingest = parse_recipe({"kind": "ingest", "name": name, "sources": sources}, origin=str(mapping or "ingest"))
+    [source] = recipe.sources
+    assert isinstance(source, FileSource)
+    read_file(source, max_chars=recipe.max_text_chars, cache=cache)  # here: a mistake is told before anything starts
     return recipe
+
+
+def _where(what: str | Path | None) -> dict[str, Any]:
+    """The source's field that `what` is."""
+    if what is None:
+        return {}
+    said = str(what)
+    if "://" not in said:
+        return {"path": said, "url": None, "database": None}
+    if said.startswith("file://"):
+        return {"path": said.removeprefix("file://"), "url": None, "database": None}
+    is_url = said.startswith(("http://", "https://", "s3://"))
+    return {"url" if is_url else "database": said, "path": None, "database" if is_url else "url": None}
+
+
+def _mapping(file: Path | None) -> dict[str, Any]:
+    import yaml
+
+    if file is None:
+        return {}
+    try:
+        content = yaml.safe_load(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+        raise RecipeError(f"the mapping {file} is not readable YAML: {' '.join(str(err).split())}") from err
+    if not isinstance(content, dict):
+        raise RecipeError(f"the mapping {file} holds no fields", "for example: task: classification")
+    return content
+
+
+def _table_name(fields: dict[str, Any]) -> str:
+    """From the last part of a path or address that has no wildcard; of a query, there is none."""
+    said = str(fields.get("path") or (fields.get("url") or "").partition("?")[0])
+    parts = [part for part in said.rstrip("/").split("/") if part and not set(part) & set("*?[")]
+    stem = re.sub(r"\.[a-z0-9]{1,8}(\.(gz|zst|zstd))?$", "", parts[-1].lower()) if parts else ""
+    return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_")
 
 
 def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretrain | Finetune:

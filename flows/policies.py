@@ -67,13 +67,14 @@ def key(*parts: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
+def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
     """Recipe, assets, the content of own files, the code.
 
     What it is added to does not count, except for own files: there the newest ingest is to be the current version.
     """
     from components.assets import load_assets
     from components.data import versioning
+    from components.data.readers.locations import fingerprint
     from components.training.lock import code_sha256
 
     recipe = given["recipe"]
@@ -81,9 +82,12 @@ def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
     read = []
     for source in recipe.sources:
         read += [known[name].sha256 for name in assets_of(source) if name in known]
-        if isinstance(source, FileSource) and source.path.is_file():
+        if isinstance(source, FileSource):
+            content = fingerprint(source)
+            if content is None:
+                return None  # what stands at an address is known when it has been read
             head = versioning.head(load_settings())
-            read += [hashlib.sha256(source.path.read_bytes()).hexdigest(), head.version if head else ""]
+            read += [content, head.version if head else ""]
         elif isinstance(source, InterpreterSource):
             read.append(sys.version)
     return key("ingest", recipe.sha256(), *read, code_sha256("components.data.versioning"))

@@ -108,7 +108,7 @@ class FileSource(Recipe):
             raise ValueError("format, encoding and piece_chars have no effect on a query")
         if re.search(r"://[^/]*:[^/]*@|[?&;](password|passwd|pwd)=", self.url or self.database or "", re.IGNORECASE):
             raise ValueError(
-                "a password in the address would be kept with every run; name the environment variable that holds it in "
+                "a password in the address would be kept with every run; name the variable that holds it in "
                 "password_env (database), or leave it to the AWS client's own environment (s3)"
             )
         return self

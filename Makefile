@@ -26,7 +26,7 @@ help: ## print this list
 demo: setup ## the whole loop on real text: stack, data, training, gate, serving, feedback, retraining
 	@$(BIN)/banyan demo
 
-test: setup ## every test but the GPU's: unit, flow, contract, invariant, dashboard, browser, fault
+test: setup ## every test but the GPU's: unit, flow, contract, invariant, dashboard, browser, fault, end to end
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
 	  echo "No Chromium found: the browser tests will be skipped. Get it: apt install chromium fonts-noto-cjk | brew install --cask chromium"
 	@$(BIN)/python -m pytest -m "not gpu" $(ARGS)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from components.data import versioning
 from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
-from components.evaluation import gate
+from components.evaluation import evidence, gate, slices, spending
 from components.evaluation.card import card_of
 from components.evaluation.gate import Verdict
 from components.evaluation.scores import Scores
@@ -208,7 +208,8 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
     """The gate's verdict on a version: against the champion, or against the plain baseline where there is none.
 
     Both answer the challenger's test split; a champion that was measured on another one is measured again. The
-    verdict is kept in the ledger.
+    verdict is kept in the ledger, and counts among the looks at that split unless the version is a control, which
+    cannot be promoted.
 
     Raises:
         VersionNotFound: the version has no scores.
@@ -225,17 +226,45 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
             theirs = measure_again(champion, on=info, settings=settings)
     else:
         champion, theirs = None, registry.baseline(challenger)
-    verdict = gate.compare(mine, theirs, policy)
+    recipe, is_control = _recipe(info), info.role == "control"
+    rows = evidence.rows_answered(info, recipe, settings=settings)
+    others = {one.ref.version: _recipe(one) for one in registry.versions(challenger.name) if _is_candidate(one)}
+    seeds = evidence.over_seeds(info, recipe, theirs, recipes=others, registry=registry, policy=policy)
+    probe = evidence.probed(
+        challenger, champion, rows, task=info.task, registry=registry, policy=policy, settings=settings
+    )
+    test_set = spending.set_name(mine["id"])
     with Ledger(settings) as ledger:
+        look = None if is_control else _look(ledger, challenger, champion, test_set=test_set, policy=policy)
+        groups = slices.groups(rows, policy)
+        verdict = gate.compare(mine, theirs, policy, look=look, groups=groups, seeds=seeds, probe=probe)
         ledger.record_verdict(
             challenger,
             verdict,
             champion=champion,
             metric=get_task(info.task).metric_name,
             data_version=info.data_version,
+            test_set="" if is_control else test_set,
+            evidence=verdict.model_dump(mode="json", exclude={"policy"}),
         )
     log.info("%s against %s: %s, %s", challenger, champion or "the baseline", verdict.verdict, verdict.reason)
     return Judgement(challenger=challenger, champion=champion, verdict=verdict)
+
+
+def _look(
+    ledger: Ledger, challenger: ModelRef, champion: ModelRef | None, *, test_set: str, policy: GatePolicy
+) -> spending.Look:
+    """Where the comparison stands among those that this test set has decided; asked again, it stands where it stood."""
+    promoted = []
+    for row in ledger.looks(challenger.name, test_set):
+        if (row.model_version, row.against_version) == (challenger.version, champion.version if champion else 0):
+            break
+        promoted.append(row.verdict == "promote")
+    return spending.look(promoted, policy, test_set=test_set)
+
+
+def _is_candidate(info: VersionInfo) -> bool:
+    return info.role != "control" and RECIPE_TAG in info.tags
 
 
 def measure_again(model: ModelRef, *, on: VersionInfo, settings: Settings) -> "pd.DataFrame":
@@ -279,16 +308,18 @@ def promote(judgement: Judgement, *, settings: Settings, actor: str = "gate") ->
     """Makes the challenger champion, through the journal, with the verdict as evidence.
 
     Raises:
-        RegistryError: the gate did not say promote, or the champion has changed since it compared.
+        RegistryError: the gate did not say promote, the champion has changed since it compared, or it is a control.
     """
     to, verdict = judgement.challenger, judgement.verdict
     if verdict.verdict != "promote":
         raise RegistryError(f"{to} was not found better: {verdict.reason}", "train a better one, or gather more data")
     registry = Registry(addresses(settings).mlflow)
+    if registry.get(to).role == "control":
+        raise RegistryError(f"{to} is a control: it was trained for comparison, and its look was not counted")
     now = registry.champion(to.name)
     if now not in (judgement.champion, to):
         raise RegistryError(f"{now} became champion while {to} was judged", f"judge it again: banyan promote {to.name}")
-    evidence: dict[str, Any] = verdict.model_dump(mode="json")
+    found: dict[str, Any] = verdict.model_dump(mode="json")
     with Ledger(settings) as ledger:
-        Journal(ledger, settings.workspace).move(registry, to, actor=actor, evidence=evidence)
+        Journal(ledger, settings.workspace).move(registry, to, actor=actor, evidence=found)
     log.info("%s is champion", to)

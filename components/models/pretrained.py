@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import InputFileError, RecipeError
 from components.recipes import Finetune
-from components.tasks.base import Task
+from components.tasks.base import Head, Task
 from components.training.device import attention, resolve
 from components.training.seeds import derive
 
@@ -27,7 +27,7 @@ def load_base(
     leaves the base as it is stored, or with `precision: fp32` makes it fp32, and trains fp32 adapters.
 
     Raises:
-        InputFileError: no model that can be read in `weights_dir`.
+        InputFileError: no model or tokenizer that can be read in `weights_dir`, or they do not belong together.
         RecipeError: the recipe's texts are longer than the base can take.
     """
     import torch
@@ -38,16 +38,17 @@ def load_base(
         "dtype": "auto" if as_stored else torch.float32,
         "attn_implementation": attention(resolve(recipe.device)),
     }
-    if task.head == "classifier":
-        names = dict(enumerate(labels))
-        options |= {"num_labels": len(labels), "id2label": names, "label2id": {v: k for k, v in names.items()}}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(weights_dir, local_files_only=True)
+    if task.head in ("classifier", "tagger"):
+        names = dict(enumerate(task.outputs(labels)))
+        options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    tokenizer = _tokenizer(weights_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = read(weights_dir, _loader(task), **options)
+        _check_tokenizer(model, tokenizer, weights_dir)
         _check_length(model, recipe)
         model.config.pad_token_id = tokenizer.pad_token_id
         if task.head == "generator":
@@ -123,6 +124,27 @@ def read(folder: Path, loader: Any, **options: Any) -> "PreTrainedModel":
     return model
 
 
+def _tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    import transformers
+
+    try:
+        return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, TypeError) as err:
+        remedy = "its tokenizer belongs into the same folder: tokenizer.json and tokenizer_config.json"
+        raise InputFileError(f"{folder} holds no tokenizer to read: {err}", remedy) from err
+
+
+def _check_tokenizer(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """A tokenizer may be smaller than the embeddings, which are padded, but never larger."""
+    embedding: Any = model.get_input_embeddings()
+    rows, largest = len(embedding.weight), max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise InputFileError(
+            f"the tokenizer in {folder} has tokens up to {largest}, and the model's embeddings end at {rows - 1}",
+            "they are not of the same model: fetch both from one place",
+        )
+
+
 def _check_length(model: "PreTrainedModel", recipe: Finetune) -> None:
     most = getattr(model.config, "max_position_embeddings", None)
     if most and recipe.max_length_tokens + (recipe.max_new_tokens or 0) > most:
@@ -137,9 +159,21 @@ def _check_length(model: "PreTrainedModel", recipe: Finetune) -> None:
 def _loader(task: Task) -> Any:
     import transformers
 
-    if task.head == "classifier":
-        return transformers.AutoModelForSequenceClassification
-    return transformers.AutoModelForCausalLM
+    return {
+        "classifier": transformers.AutoModelForSequenceClassification,
+        "tagger": transformers.AutoModelForTokenClassification,
+        "span": transformers.AutoModelForQuestionAnswering,
+        "generator": transformers.AutoModelForCausalLM,
+    }[task.head]
+
+
+ADAPTED: dict[Head, str] = {
+    "classifier": "SEQ_CLS",
+    "tagger": "TOKEN_CLS",
+    "span": "QUESTION_ANS",
+    "generator": "CAUSAL_LM",
+}
+"""Head → PEFT's name for it: what it calls the head is trained whole."""
 
 
 def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "PreTrainedModel":
@@ -147,7 +181,7 @@ def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "P
 
     assert recipe.lora_rank is not None  # the recipe's own check
     config = peft.LoraConfig(
-        task_type="SEQ_CLS" if task.head == "classifier" else "CAUSAL_LM",  # a new head is trained whole
+        task_type=ADAPTED[task.head],
         r=recipe.lora_rank,
         lora_alpha=2 * recipe.lora_rank,
         target_modules="all-linear",

@@ -17,14 +17,18 @@ class RecurrentConfig(PreTrainedConfig):
 
     cell: str = "lstm"
     vocab_size: int = 4096
+    embedding_size: int | None = None
+    """None: as wide as the state."""
     hidden_size: int = 256
     num_hidden_layers: int = 2
     dropout: float = 0.0
     tie_word_embeddings: bool = True
+    """Only where embedding and state are equally wide."""
 
 
 class RecurrentLanguageModel(PreTrainedModel):
-    """Embedding, a stack of cells, and the embedding again as the output layer (Press & Wolf 2017)."""
+    """Embedding, a stack of cells, and an output layer: the embedding again (Press & Wolf 2017, arXiv 1608.05859),
+    or, where the state is not as wide, a linear map of its own."""
 
     config_class = RecurrentConfig
     _tied_weights_keys = {"lm_head.weight": "embedding.weight"}  # noqa: RUF012  # transformers reads it from the class
@@ -32,16 +36,17 @@ class RecurrentLanguageModel(PreTrainedModel):
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
         between = config.dropout if config.num_hidden_layers > 1 else 0.0  # torch warns where there is no between
-        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        width = config.embedding_size or config.hidden_size
+        self.embedding = nn.Embedding(config.vocab_size, width)
         self.cells = CELLS[config.cell](
-            config.hidden_size,
+            width,
             config.hidden_size,
             num_layers=config.num_hidden_layers,
             dropout=between,
             batch_first=True,
         )
         self.dropout = nn.Dropout(config.dropout)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=not config.tie_word_embeddings)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

@@ -11,7 +11,7 @@ from components.recipes import Finetune
 from components.tasks import get_task
 from components.tasks.base import Example, Task
 from components.training import lock as locks
-from components.training import result
+from components.training import losses, result
 from components.training.loop import Batch, fit
 from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import RowOrder, derive
@@ -73,9 +73,17 @@ def finetune(
         num_rows=len(rows), rows_per_step=recipe.batch_size * recipe.num_accumulation_steps, seed=recipe.seed
     )
 
-    def micro_batches(step: int) -> list[Batch]:
+    def numbers(step: int) -> list[int]:
         # shortest first: with several micro-batches most rows meet rows of their length, and little padding is computed
-        chosen = sorted(order.rows(step), key=lambda i: len(rows[i]["input_ids"]))
+        return sorted(order.rows(step), key=lambda i: len(rows[i]["input_ids"]))
+
+    def names(step: int) -> list[str]:
+        if len(rows) == len(train):
+            return [str(train["id"].iloc[i]) for i in numbers(step)]
+        return [f"example {i}" for i in numbers(step)]  # some rows gave several, or none
+
+    def micro_batches(step: int) -> list[Batch]:
+        chosen = numbers(step)
         return [
             task.collate([rows[i] for i in chosen[start : start + recipe.batch_size]], pad_id)
             for start in range(0, len(chosen), recipe.batch_size)
@@ -86,23 +94,35 @@ def finetune(
     if len(held_out):
         unseen = task.rows(held_out, tokenizer, recipe, info.labels)
 
-        def evaluate(step: int) -> None:
-            metrics["heldout_loss"] = _mean_loss(model, task, unseen, pad_id, recipe.batch_size)
+        def measure() -> float:
+            return _mean_loss(model, task, unseen, pad_id, recipe.batch_size)
+
+        def evaluate(step: int) -> float:
+            metrics["heldout_loss"] = measure()
             if on_evaluate:
                 on_evaluate(Evaluation(step, dict(metrics)))
+            return metrics["heldout_loss"]
+    elif recipe.patience_evaluations:
+        raise DataError(
+            f"{recipe.name}: patience_evaluations: of {len(train)} rows none was held out",
+            "raise validation_share, or leave patience_evaluations out",
+        )
 
     fitted = fit(
         model,
         recipe,
         micro_batches=micro_batches,
-        loss=task.loss,
+        loss=losses.smoothed(task.loss, recipe) if recipe.label_smoothing else task.loss,
         num_steps=recipe.steps_over(len(rows)),
         folder=run_dir / "checkpoints",
         key=lock.exact_key,
+        names=names,
         on_step=on_step,
         evaluate=evaluate,
         evaluate_every_steps=recipe.evaluate_every_steps,
     )
+    if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
+        metrics["heldout_loss"] = measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
     return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
 

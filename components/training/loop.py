@@ -6,8 +6,10 @@ checkpoint and ends with the same bits as one that was not.
 
 One step's rows may come as one micro-batch or as several whose gradients add up. The loss is the sum over
 all targets of the step divided by their number, so eight rows at once and eight times one row are the same step.
+Micro-batches that do not fit the device's memory are divided further, and it is said.
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -15,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import NonFiniteLoss
+from components.errors import NonFiniteLoss, RecipeError
 from components.recipes import Training
-from components.training import checkpoint, optimizers, schedule
+from components.training import checkpoint, memory, optimizers, schedule
 from components.training.device import exact, resolve
 from components.training.result import Progress
 from components.training.seeds import derive
@@ -34,6 +36,7 @@ Loss = Callable[["PreTrainedModel", Batch], "tuple[Tensor, Tensor]"]
 @dataclass(frozen=True)
 class Fitted:
     num_steps: int
+    """That were made; fewer than asked for where patience ended."""
     resumed_from: int
     seconds: float
     last_loss: float
@@ -51,8 +54,9 @@ def fit(
     num_steps: int,
     folder: Path,
     key: str,
+    names: Callable[[int], Sequence[str]] | None = None,
     on_step: Callable[[Progress], None] | None = None,
-    evaluate: Callable[[int], None] | None = None,
+    evaluate: Callable[[int], float | None] | None = None,
     evaluate_every_steps: int | None = None,
 ) -> Fitted:
     """Train `model` in place, in evaluation mode afterwards.
@@ -61,76 +65,149 @@ def fit(
         micro_batches: the batches of a step, 0 … num_steps − 1.
         loss: sum and count over a batch; they are added up over the step's micro-batches.
         folder: where checkpoints lie; the last one of `key` is resumed.
-        evaluate: called after every `evaluate_every_steps` steps and after the last one, with the number of steps done.
+        names: what the rows of a step are called, in the order of its batches: for errors.
+        evaluate: called after every `evaluate_every_steps` steps and after the last one, with the number of steps done,
+            the model as it would be kept; gives the held-out loss, which early stopping needs.
 
     Raises:
-        NonFiniteLoss: the loss or its gradient is not a number; says at which step.
+        NonFiniteLoss: the loss or its gradient is not a number; says at which step, and which rows it had.
         CheckpointError: a checkpoint cannot be written.
+        RecipeError: the model cannot do what the recipe asks for.
+        TrainingError: a single row does not fit the device's memory.
     """
     import torch
 
+    from components.training.averaging import Averaging, Best
+
     device = resolve(recipe.device)
     model.to(device)  # type: ignore[arg-type]  # transformers wraps it without its types
+    _save_activations(model, recipe)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optims = optimizers.build(model, recipe)
+    mean = Averaging(trainable, recipe=recipe, num_steps=num_steps) if recipe.averaging else None
+    best = Best(trainable, patience=recipe.patience_evaluations) if recipe.patience_evaluations and evaluate else None
+    kept = [*optims, *filter(None, (mean, best))]
     first, earlier_seconds = 0, 0.0
     losses: list[float] = []
     if found := checkpoint.latest(folder, key=key):
-        checkpoint.restore(found, model=model, optimizers=optims)
+        checkpoint.restore(found, model=model, optimizers=kept)
         first, earlier_seconds, losses = found.step, found.seconds, found.losses()
+    division = memory.Division(folder, key=key)
     started = time.perf_counter()
     with exact():
         for step in range(first, num_steps):
             step_started = time.perf_counter()
             model.train()
-            torch.manual_seed(derive(recipe.seed, "step", step))  # dropout, on every device
             rate = recipe.learning_rate * schedule.scale(
-                step, num_steps=num_steps, schedule=recipe.schedule, warmup_share=recipe.warmup_share
+                step,
+                num_steps=num_steps,
+                schedule=recipe.schedule,
+                warmup_share=recipe.warmup_share,
+                decay_share=recipe.decay_share,
             )
-            batches = [{name: t.to(device) for name, t in batch.items()} for batch in micro_batches(step)]
-            total, count, num_tokens = 0.0, 0, 0
-            for batch in batches:
-                with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                    summed, targets = loss(model, batch)
-                summed.backward()
-                total, count = total + summed.item(), count + int(targets)
-                num_tokens += (
-                    int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
-                )
+            batches = micro_batches(step)
+            while True:
+                torch.manual_seed(derive(recipe.seed, "step", step))  # dropout, on every device
+                try:
+                    parts = memory.divide(batches, division.parts(step))
+                    total, count, num_tokens = _accumulate(model, parts, recipe, loss, step=step, names=names)
+                    break
+                except RuntimeError as err:
+                    if not memory.is_out_of_memory(err):
+                        raise
+                for p in trainable:  # part of the step may be in them
+                    p.grad = None
+                if device.type == "cuda":
+                    torch.cuda.empty_cache()
+                division.halve(step, rows=max(len(b["input_ids"]) for b in batches), name=recipe.name)
             for p in trainable:
                 if p.grad is not None:
                     p.grad.div_(count)
+                    if recipe.l1 and p.ndim >= 2:  # the derivative of l1 × Σ |w|
+                        p.grad.add_(p.detach().sign(), alpha=recipe.l1)
             norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.max_gradient_norm).item()
-            if not (math.isfinite(total) and math.isfinite(norm) and count):
-                raise NonFiniteLoss(
-                    f"step {step + 1} of {recipe.name}: loss {total / max(1, count)}, gradient norm {norm}, "
-                    f"{count} targets",
-                    "lower learning_rate, raise warmup_share, or use precision: fp32",
-                )
+            if not (math.isfinite(norm) and count):
+                what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
+                raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
             for optimizer in optims:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
+            if mean:
+                mean.follow(step)
             losses.append(total / count)
             done, now = step + 1, time.perf_counter()
             if on_step:
                 remaining = (now - started) / (done - first) * (num_steps - done)
                 on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens / (now - step_started), remaining))
-            if done % recipe.checkpoint_every_steps == 0 and done < num_steps:
-                seconds = earlier_seconds + time.perf_counter() - started
-                checkpoint.save(
-                    folder, step=done, key=key, seconds=seconds, model=model, optimizers=optims, losses=losses
-                )
             if evaluate and (done == num_steps or (evaluate_every_steps and done % evaluate_every_steps == 0)):
                 model.eval()
-                evaluate(done)
+                with mean.in_place() if mean else contextlib.nullcontext():
+                    heldout_loss = evaluate(done)
+                    if best:
+                        best.see(math.nan if heldout_loss is None else heldout_loss)
+                if best and best.is_over:
+                    break
+            if done % recipe.checkpoint_every_steps == 0 and done < num_steps:  # last: it holds what was evaluated
+                seconds = earlier_seconds + time.perf_counter() - started
+                checkpoint.save(
+                    folder, step=done, key=key, seconds=seconds, model=model, optimizers=kept, losses=losses
+                )
+    for weights in (best, mean):
+        if weights:
+            weights.settle()
+            break  # the best ones are means already, where there is one
     model.eval()
     tail = losses[-max(1, len(losses) // 10) :]
     return Fitted(
-        num_steps=num_steps,
+        num_steps=len(losses),
         resumed_from=first,
         seconds=earlier_seconds + time.perf_counter() - started,
         last_loss=sum(tail) / len(tail),
         losses=tuple(losses),
     )
+
+
+def _accumulate(
+    model: "PreTrainedModel",
+    batches: Sequence[Batch],
+    recipe: Training,
+    loss: Loss,
+    *,
+    step: int,
+    names: Callable[[int], Sequence[str]] | None,
+) -> tuple[float, int, int]:
+    """Gradients of a step, summed in the parameters: loss in nats, targets, tokens."""
+    import torch
+
+    total, count, num_tokens, num_rows = 0.0, 0, 0, 0
+    moved = [{name: t.to(model.device) for name, t in batch.items()} for batch in batches]
+    for i, batch in enumerate(moved):
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            summed, targets = loss(model, batch)
+        nats, rows = summed.item(), len(batch["input_ids"])
+        if not math.isfinite(nats):
+            called = names(step)[num_rows : num_rows + rows] if names else ()
+            raise _not_finite(f"loss {nats} in micro-batch {i + 1} of {len(moved)}", recipe, step=step, rows=called)
+        summed.backward()
+        total, count, num_rows = total + nats, count + int(targets), num_rows + rows
+        num_tokens += int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
+        num_tokens += batch["decoder_input_ids"].numel() if "decoder_input_ids" in batch else 0
+    return total, count, num_tokens
+
+
+def _not_finite(what: str, recipe: Training, *, step: int, rows: Sequence[str]) -> NonFiniteLoss:
+    shown = ", ".join(rows[:8]) + (f" and {len(rows) - 8} more" if len(rows) > 8 else "")
+    return NonFiniteLoss(
+        f"step {step + 1} of {recipe.name}: {what}" + (f"; its rows: {shown}" if rows else ""),
+        "look at these rows; lower learning_rate, raise warmup_share, or use precision: fp32",
+    )
+
+
+def _save_activations(model: "PreTrainedModel", recipe: Training) -> None:
+    if not recipe.gradient_checkpointing:
+        return
+    if not getattr(model, "supports_gradient_checkpointing", False):
+        raise RecipeError(f"{recipe.name}: gradient_checkpointing: {type(model).__name__} cannot do it", "leave it out")
+    model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

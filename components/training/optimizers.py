@@ -14,7 +14,8 @@ def build(model: "PreTrainedModel", recipe: Training) -> "list[torch.optim.Optim
 
     Muon: Jordan et al. 2024, its step scaled to AdamW's (Liu et al. 2025, arXiv 2502.16982), so that one learning
     rate serves both. Embeddings and the output layer are tables rather than maps: AdamW takes them.
-    AdamW: betas 0.9 and 0.95 for training from scratch or not alike. SGD: momentum 0.9.
+    AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101) and Adam (Kingma & Ba 2015, arXiv 1412.6980): betas 0.9 and 0.95,
+    for training from scratch or not alike. SGD with the recipe's momentum, or none.
     """
     import torch
 
@@ -27,7 +28,9 @@ def build(model: "PreTrainedModel", recipe: Training) -> "list[torch.optim.Optim
     groups = [group for group in groups if group["params"]]
     lr = recipe.learning_rate
     if recipe.optimizer == "sgd":
-        return [torch.optim.SGD(groups, lr=lr, momentum=0.9)]
+        return [torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum or 0.0)]
+    if recipe.optimizer == "adam":
+        return [torch.optim.Adam(groups, lr=lr, betas=(0.9, 0.95), fused=True)]
     optimizers: list[torch.optim.Optimizer] = []
     if muon:
         optimizers.append(
@@ -44,7 +47,7 @@ def _matrices(model: "PreTrainedModel") -> set[str]:
     import torch
 
     outer = [model.get_input_embeddings(), model.get_output_embeddings()]
-    outer += [getattr(model, name, None) for name in ("classifier", "score")]
+    outer += [getattr(model, name, None) for name in ("classifier", "score", "qa_outputs")]
     tables = {id(p) for module in outer if module is not None for p in module.parameters()}
     tables |= {id(p) for m in model.modules() if isinstance(m, torch.nn.Embedding) for p in m.parameters()}
     return {name for name, p in model.named_parameters() if p.ndim == 2 and id(p) not in tables}

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,27 +11,25 @@ from components.errors import DataError, MappingError
 from components.models.families import FAMILIES
 from components.models.tokenizer import token_bytes, train_bpe
 from components.recipes import Pretrain
-from components.tasks.base import IGNORED
 from components.training import lock as locks
 from components.training import result
 from components.training.device import attention, exact, resolve
-from components.training.loop import Batch, fit
+from components.training.loop import fit
+from components.training.objectives import Rows, evenly, objective_loss, objective_of, rows_of
 from components.training.result import Evaluation, Progress, Trained
-from components.training.seeds import RowOrder, derive, generator
+from components.training.seeds import derive, generator
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 MAX_HELDOUT_ROWS = 256
 """Evenly spaced over the held-out text: one look costs about a second."""
-MASKED_SHARE = 0.15
 
 
 def take_lock(recipe: Pretrain, *, data_dir: Path) -> locks.Lock:
     """The lock of a pretraining that has not begun."""
     table = {recipe.table: tables.table_sha256(data_dir, recipe.table)}
-    return locks.take(recipe, tables=table, module=f"{__name__},components.models.recurrent")
+    return locks.take(recipe, tables=table, module=__name__)
 
 
 def pretrain(
@@ -45,7 +43,8 @@ def pretrain(
     """Train a tokenizer and the recipe's family on a corpus; the model is `run_dir/model`, a Hugging Face folder.
 
     Called again after a kill, it goes on at the last checkpoint; called again when done, it returns what is there.
-    Metrics: heldout_loss (nats a token) and, of causal families, bits_per_byte (comparable between tokenizers).
+    Metrics: heldout_loss (nats a target); of `causal` and `prefix` bits_per_byte, comparable between tokenizers and
+    families; of `continuation` heldout_accuracy.
 
     Raises:
         MappingError: the table is not there, or is no corpus.
@@ -62,141 +61,86 @@ def pretrain(
     lock = take_lock(recipe, data_dir=data_dir)
     if done := result.load(run_dir, lock):
         return done
-    family = FAMILIES[recipe.family]
+    family, objective = FAMILIES[recipe.family], objective_of(recipe)
     texts = {split: list(tables.read_split(data_dir, recipe.table, split)["text"]) for split in ("train", "heldout")}
     tokenizer = train_bpe(texts["train"], recipe.vocab_size)
     tokenizer.model_max_length = recipe.max_length_tokens
     train = rows_of(texts["train"], tokenizer, recipe.max_length_tokens)
     heldout = rows_of(texts["heldout"], tokenizer, recipe.max_length_tokens)
-    if not len(train) or not len(heldout):
-        short = "train" if not len(train) else "heldout"
-        raise DataError(
-            f"split {short} of {recipe.table!r} is shorter than {recipe.max_length_tokens + 1} tokens",
-            "ingest more text, or lower max_length_tokens",
-        )
-    heldout = heldout[torch.linspace(0, len(heldout) - 1, min(MAX_HELDOUT_ROWS, len(heldout))).long()]
+    fewest = 2 if objective == "continuation" else 1  # another row, whose text does not follow
+    for short, found in (("train", train), ("heldout", heldout)):
+        if len(found) < fewest:
+            raise DataError(
+                f"split {short} of {recipe.table!r} is shorter than {fewest * recipe.max_length_tokens + 1} tokens",
+                "ingest more text, or lower max_length_tokens",
+            )
+    train, heldout = evenly(train, recipe.max_train_rows), evenly(heldout, MAX_HELDOUT_ROWS)
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = family.build(recipe, len(tokenizer))
-    if family.name in {"gpt", "bert"}:
+    if family.name in {"gpt", "gpt2", "transformer", "bert"}:
         model.set_attn_implementation(attention(resolve(recipe.device)))
     model.config.pad_token_id = model.config.eos_token_id = model.config.bos_token_id = tokenizer.eos_token_id
-    rows = Rows(train, family.objective, tokenizer, recipe)
-    unseen = Rows(heldout, family.objective, tokenizer, recipe)
+    if model.config.is_encoder_decoder:
+        model.config.decoder_start_token_id = tokenizer.eos_token_id
+    rows, unseen = Rows(train, tokenizer, recipe), Rows(heldout, tokenizer, recipe)
     size_bytes = torch.tensor(token_bytes(tokenizer))[heldout[:, 1:]].sum().item()
     metrics: dict[str, float] = {}
     sample = ""
 
-    def evaluate(step: int) -> None:
+    def measure() -> None:
         nonlocal sample
-        total, count = _heldout_loss(model, unseen, recipe)
+        total, count, right = _heldout(model, unseen, recipe)
         metrics["heldout_loss"] = total / count
-        if family.objective == "causal":
+        if objective in {"causal", "prefix"}:
             metrics["bits_per_byte"] = total / math.log(2) / size_bytes
-        sample = continue_text(
-            model, tokenizer, recipe.sample_prompt, num_tokens=recipe.sample_tokens, seed=recipe.seed
-        )
+        if objective == "continuation":  # it judges and does not write
+            metrics["heldout_accuracy"] = right / count
+        else:
+            sample = continue_text(
+                model, tokenizer, recipe.sample_prompt, num_tokens=recipe.sample_tokens, seed=recipe.seed
+            )
+
+    def evaluate(step: int) -> float:
+        measure()
         if on_evaluate:
             on_evaluate(Evaluation(step, dict(metrics), sample))
+        return metrics["heldout_loss"]
 
     fitted = fit(
         model,
         recipe,
         micro_batches=rows.micro_batches,
-        loss=token_loss,
+        loss=partial(objective_loss, label_smoothing=recipe.label_smoothing),
         num_steps=recipe.steps_over(len(train)),
         folder=run_dir / "checkpoints",
         key=lock.exact_key,
+        names=rows.names,
         on_step=on_step,
         evaluate=evaluate,
         evaluate_every_steps=recipe.evaluate_every_steps,
     )
+    if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
+        measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(train))}
     return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample)
 
 
-def rows_of(texts: list[str], tokenizer: "PreTrainedTokenizerFast", length: int) -> "Tensor":
-    """All texts as one stream, each closed by the end token, cut into rows (n, length + 1) that share one token.
-
-    The last, shorter row is left out.
-    """
+def _heldout(model: "PreTrainedModel", rows: Rows, recipe: Pretrain) -> tuple[float, int, int]:
+    """Sum in nats without smoothing, targets, and of yes or no how many are right; in the precision of training."""
     import torch
 
-    end = tokenizer.eos_token_id
-    stream: list[int] = []
-    for ids in tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]:
-        stream += ids
-        stream.append(end)
-    tokens = torch.tensor(stream)
-    return tokens.unfold(0, length + 1, length) if len(tokens) > length else tokens.new_empty((0, length + 1))
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Token rows (n, T + 1) as batches of a training."""
-
-    tokens: "Tensor"
-    objective: str
-    tokenizer: "PreTrainedTokenizerFast"
-    recipe: Pretrain
-
-    def __post_init__(self) -> None:
-        many = self.recipe.batch_size * self.recipe.num_accumulation_steps
-        object.__setattr__(
-            self, "_order", RowOrder(num_rows=len(self.tokens), rows_per_step=many, seed=self.recipe.seed)
-        )
-
-    def micro_batches(self, step: int) -> list[Batch]:
-        order: RowOrder = self._order  # type: ignore[attr-defined]
-        return self.batches(self.tokens[order.rows(step)], "mask", step)
-
-    def batches(self, rows: "Tensor", *purpose: str | int) -> list[Batch]:
-        """input_ids and labels, both (B, T): the next token of each, or the hidden ones and IGNORED elsewhere."""
-        if self.objective == "causal":
-            inputs, labels = rows[:, :-1], rows[:, 1:]
-        else:
-            inputs, labels = self._hide(rows[:, :-1], *purpose)
-        size = self.recipe.batch_size
-        return [{"input_ids": inputs[i : i + size], "labels": labels[i : i + size]} for i in range(0, len(rows), size)]
-
-    def _hide(self, rows: "Tensor", *purpose: str | int) -> "tuple[Tensor, Tensor]":
-        """Of 15 % of the tokens 80 % become the mask, 10 % another token, 10 % stay (Devlin et al. 2018, §3.1)."""
-        import torch
-
-        draw = generator(self.recipe.seed, *purpose)
-        hidden = torch.rand(rows.shape, generator=draw) < MASKED_SHARE
-        hidden[:, 0] |= ~hidden.any(1)  # a row without targets would teach nothing
-        how = torch.rand(rows.shape, generator=draw)
-        other = torch.randint(len(self.tokenizer), rows.shape, generator=draw)
-        seen = rows.masked_fill(hidden & (how < 0.8), int(self.tokenizer.mask_token_id))
-        seen = torch.where(hidden & (how >= 0.9), other, seen)
-        return seen, rows.masked_fill(~hidden, IGNORED)
-
-
-def token_loss(model: "PreTrainedModel", batch: Batch) -> "tuple[Tensor, Tensor]":
-    """Sum of cross-entropies in nats, and over how many tokens."""
-    import torch
-
-    logits = model(input_ids=batch["input_ids"]).logits  # (B, T, V)
-    labels = batch["labels"].reshape(-1)
-    summed = torch.nn.functional.cross_entropy(
-        logits.float().reshape(len(labels), -1), labels, reduction="sum", ignore_index=IGNORED
-    )
-    return summed, (labels != IGNORED).sum()
-
-
-def _heldout_loss(model: "PreTrainedModel", rows: Rows, recipe: Pretrain) -> tuple[float, int]:
-    """Sum in nats, and tokens, in the precision of training."""
-    import torch
-
-    total, count = 0.0, 0
+    total, count, right = 0.0, 0, 0
     with torch.inference_mode():
-        for batch in rows.batches(rows.tokens, "heldout mask"):
+        for batch in rows.heldout():
             moved = {name: t.to(model.device) for name, t in batch.items()}
             with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                summed, targets = token_loss(model, moved)
+                summed, targets = objective_loss(model, moved)
+                if objective_of(recipe) == "continuation":
+                    inputs = {name: t for name, t in moved.items() if name != "labels"}
+                    right += int(((model(**inputs).logits.squeeze(-1) > 0) == moved["labels"].bool()).sum())
             total, count = total + summed.item(), count + int(targets)
-    return total, count
+    return total, count, right
 
 
 def continue_text(
@@ -204,7 +148,7 @@ def continue_text(
 ) -> str:
     """`prompt` and up to `num_tokens` more, drawn at temperature 0.8 from the 40 likeliest; the same for the same seed.
 
-    A masked family fills one mask after another at the end.
+    A masked family fills one mask after another at the end; an encoder–decoder reads the prompt and writes the rest.
     """
     import torch
 
@@ -212,13 +156,19 @@ def continue_text(
     ids = tokenizer(prompt, add_special_tokens=False)["input_ids"] or [tokenizer.eos_token_id]
     draw = generator(seed, "sample")
     longest = int(tokenizer.model_max_length) - masked
+    read, written = ids[-max(1, longest // 2) :], [int(tokenizer.eos_token_id)]
     with exact(), torch.inference_mode():
         for _ in range(num_tokens):
-            seen = ids[-longest:] + [tokenizer.mask_token_id] * masked
-            logits = model(input_ids=torch.tensor([seen], device=model.device)).logits[0, -1].float().cpu()
+            if model.config.is_encoder_decoder:
+                inputs = {"input_ids": read, "decoder_input_ids": written[-longest:]}
+            else:
+                inputs = {"input_ids": ids[-longest:] + [tokenizer.mask_token_id] * masked}
+            tensors = {name: torch.tensor([row], device=model.device) for name, row in inputs.items()}
+            logits = model(**tensors).logits[0, -1].float().cpu()
             likeliest = logits.topk(min(40, len(logits)))
             chosen = torch.multinomial((likeliest.values / 0.8).softmax(-1), 1, generator=draw)
             ids.append(int(likeliest.indices[chosen]))
+            written.append(ids[-1])
             if ids[-1] == tokenizer.eos_token_id:
                 break
     return str(tokenizer.decode(ids, skip_special_tokens=True))

@@ -81,17 +81,34 @@ EFFECTS = {
     "seed": 1,
     "validation_share": 0.3,
     "splits": {"train": 10},
+    "l1": 1e-2,
+    "label_smoothing": 0.2,
+    "averaging": "ema",
+    "ema_decay": 0.1,
+    "swa_share": 0.5,
+    "decay_share": 0.9,
+    "momentum": 0.5,
 }
+WITH = {
+    "averaging": {"ema_decay": 0.9},
+    "ema_decay": {"averaging": "ema", "ema_decay": 0.9},
+    "swa_share": {"averaging": "swa", "swa_share": 1.0},
+    "decay_share": {"schedule": "wsd", "decay_share": 0.1},
+    "momentum": {"optimizer": "sgd"},
+}
+"""What stands beside a field that goes with another; all but `averaging` are compared with these alone."""
 
 
 @pytest.mark.parametrize("field", EFFECTS)
 def test_every_field_that_shapes_weights_has_its_effect(field, train, classify):
-    plain = train(classify, "plain").weights_sha256
-    assert train(changed(classify, **{field: EFFECTS[field]}), "other").weights_sha256 != plain
+    beside = WITH.get(field, {})
+    plain = train(changed(classify, **({} if field == "averaging" else beside)), "plain").weights_sha256
+    assert train(changed(classify, **(beside | {field: EFFECTS[field]})), "other").weights_sha256 != plain
 
 
 def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested = set(EFFECTS) | {"num_epochs", "checkpoint_every_steps", "evaluate_every_steps", "device"}
+    tested |= {"patience_evaluations", "gradient_checkpointing"}  # test_loop.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
 

@@ -9,18 +9,24 @@ from components.models.families import FAMILIES, load_language_model
 from components.models.tokenizer import train_bpe
 from components.recipes import Pretrain
 from components.tasks.base import IGNORED
-from components.training.pretraining import Rows, continue_text, pretrain, rows_of
+from components.training.objectives import Rows, rows_of
+from components.training.pretraining import continue_text, pretrain
 
 
 def changed(recipe, **fields):
     return Pretrain(**{**recipe.model_dump(), **fields})
 
 
+def of(family):
+    """The fields of a tiny recipe that go with a family."""
+    heads = 2 if family in {"gpt", "gpt2", "transformer", "bert"} else None
+    return {"family": family, "num_heads": heads, "context_tokens": 4 if family == "feedforward" else None}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_learns_and_can_be_loaded(family, read_corpus, small_data, tmp_path):
-    heads = 2 if family in {"gpt", "bert"} else None
     looks = []
-    recipe = changed(read_corpus, family=family, num_heads=heads, num_steps=30, evaluate_every_steps=15)
+    recipe = changed(read_corpus, num_steps=30, evaluate_every_steps=15, **of(family))
     done = pretrain(recipe, data_dir=small_data, run_dir=tmp_path, on_evaluate=looks.append)
     assert [look.step for look in looks] == [15, 30]
     assert looks[1].metrics["heldout_loss"] < looks[0].metrics["heldout_loss"]
@@ -60,8 +66,8 @@ def test_rows_share_one_token_so_that_every_token_is_predicted_once():
 
 def test_masked_rows_hide_a_sixth_the_same_way_for_the_same_step(read_corpus):
     tokenizer = train_bpe(["abcdefgh"], 258)
-    rows = Rows(torch.full((200, 17), 70), "masked", tokenizer, changed(read_corpus, family="bert", batch_size=200))
-    [one], [same], [other] = (rows.batches(rows.tokens, "mask", step) for step in (1, 1, 2))
+    rows = Rows(torch.full((200, 17), 70), tokenizer, changed(read_corpus, family="bert", batch_size=200))
+    [one], [same], [other] = (rows.batches(list(range(200)), "mask", step) for step in (1, 1, 2))
     assert torch.equal(one["input_ids"], same["input_ids"])
     assert not torch.equal(one["labels"], other["labels"])
     hidden = one["labels"] != IGNORED
@@ -81,15 +87,21 @@ EFFECTS = {
     "family": "gru",
     "max_length_tokens": 8,
     "seed": 3,
+    "num_kv_heads": 1,
+    "document_masks": True,
+    "max_train_rows": 5,
+    "label_smoothing": 0.2,
 }
 
 
 @pytest.mark.parametrize("field", EFFECTS)
 def test_every_field_of_pretraining_has_its_effect(field, read_corpus, small_data, tmp_path):
-    more = {"num_heads": None} if field == "family" else {}
+    more = of("gru") if field == "family" else {}
+    longer = {"max_length_tokens": 512} if field == "document_masks" else {}  # rows with the end of a document in them
+    plain = changed(read_corpus, **longer)
     hashes = {
         pretrain(recipe, data_dir=small_data, run_dir=tmp_path / str(i)).weights_sha256
-        for i, recipe in enumerate([read_corpus, changed(read_corpus, **{field: EFFECTS[field]}, **more)])
+        for i, recipe in enumerate([plain, changed(plain, **({field: EFFECTS[field]} | more))])
     }
     assert len(hashes) == 2
 

@@ -1,10 +1,22 @@
+import itertools
+
 import pytest
 
 from components.training.schedule import scale
 
 
-def factors(schedule, warmup_share=0.1, num_steps=100):
-    return [scale(step, num_steps=num_steps, schedule=schedule, warmup_share=warmup_share) for step in range(num_steps)]
+def factors(schedule, warmup_share=0.1, num_steps=100, decay_share=None):
+    given = {"num_steps": num_steps, "schedule": schedule, "warmup_share": warmup_share, "decay_share": decay_share}
+    return [scale(step, **given) for step in range(num_steps)]
+
+
+def test_warm_up_stable_decay_stays_at_its_height_and_falls_at_the_end():
+    found = factors("wsd", decay_share=0.3)
+    assert found[:10] == sorted(found[:10])
+    assert set(found[10:70]) == {1.0}
+    falls = [a - b for a, b in itertools.pairwise(found[69:])]
+    assert min(falls) == pytest.approx(max(falls))
+    assert found[-1] == pytest.approx(1 / 31)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BanyanError, UsageError
+from flows.cli_data import app as data_app
+from flows.cli_graph import app as graph_app
 from flows.cli_training import app as training_app
 
 if TYPE_CHECKING:
@@ -212,6 +214,9 @@ def train(
         list[str] | None, typer.Option("--set", help="Change a field of the recipe: --set num_epochs=3 (repeatable).")
     ] = None,
     pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Go through everything with two steps, here and now; keep nothing.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Train by a recipe, evaluate, gate and register."""
@@ -220,6 +225,14 @@ def train(
 
     settings = _settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
+    if dry_run:
+        from dataclasses import asdict
+
+        from components.training.dry_run import dry_run_on_newest
+
+        rehearsed = dry_run_on_newest(chosen, settings=settings)
+        _say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
+        return
     given = {"recipe": chosen.model_dump(mode="json")}
     run = _run_on_worker(settings, f"{chosen.kind}/{pool}", given, as_json=as_json)
     if chosen.kind == "finetune":
@@ -364,6 +377,8 @@ def rate(
 # ---------------------------------------------------------------- groups
 
 app.add_typer(training_app)
+app.add_typer(data_app, name="data")
+app.add_typer(graph_app, name="graph")
 
 
 # ---------------------------------------------------------------- shared

@@ -13,7 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,27 @@ class DvcStore:
     def is_pushed(self, version: str) -> bool:
         """Whether the remote holds the version whole, as far as this machine can tell without pushing."""
         return self._cached(f"{version}.dir").is_file() and not self.missing(version)
+
+    def objects(self, version: str, pointer: str) -> set[str]:
+        """The names of all objects of a version, its list included; the list comes from the remote when it is lost."""
+        if not self._cached(f"{version}.dir").is_file():
+            self.pull(pointer)
+            self._drop_output()
+        entries = json.loads(self._cached(f"{version}.dir").read_text("utf-8"))
+        return {f"{version}.dir", *(entry["md5"] for entry in entries)}
+
+    def delete(self, oids: Iterable[str], *, from_remote: bool) -> int:
+        """Delete objects from the cache, and from a remote that is a folder if so asked; the bytes that this frees."""
+        freed = 0
+        for oid in oids:
+            paths = [self._cached(oid)]
+            if from_remote and self.local_remote is not None:
+                paths.append(self.local_remote / "files" / "md5" / oid[:2] / oid[2:])
+            for path in paths:
+                with contextlib.suppress(FileNotFoundError):
+                    freed += path.stat().st_size
+                    path.unlink()
+        return freed
 
     def missing(self, version: str) -> list[str]:
         """Objects of the version that the remote lacks (or, in a folder, holds damaged)."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data.tables import num_rows, read_split, table_info, target_column
-from components.errors import DataStoreError
+from components.errors import DataStoreError, UsageError
 from components.refs import DataRef
 from components.settings import Settings
 from components.tasks import get_task
@@ -76,14 +76,43 @@ def manifest(version: str, *, settings: Settings) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_text("utf-8"))
     except FileNotFoundError as err:
-        raise DataStoreError(f"this workspace has no data version {version}", "list them with banyan status") from err
+        raise DataStoreError(
+            f"this workspace has no data version {version}", "list them with: banyan data log"
+        ) from err
     except ValidationError as err:
         raise DataStoreError(f"{path} is damaged: {err.errors()[0]['msg']}", "ingest the recipe again") from err
 
 
+def find(which: str, *, settings: Settings) -> Manifest:
+    """The version whose id is `which` or begins with it, of which there must be one; `HEAD` is the current one.
+
+    Raises:
+        UsageError: there is none, or more than one.
+        DataStoreError: a manifest is damaged.
+    """
+    if which.upper() == "HEAD":
+        current = head(settings)
+        if current is None:
+            raise UsageError("there is no data version yet", "first: banyan ingest WHAT --task T")
+        which = current.version
+    ids = sorted(path.stem for path in _manifest_files(settings))
+    chosen = [one for one in ids if one.startswith(which.lower())] if which else []
+    if len(chosen) != 1:
+        what = f"{len(chosen)} data versions begin" if chosen else "no data version begins"
+        some = ", ".join(one[:12] for one in chosen or ids) or "there is none"
+        raise UsageError(f"{what} with {which!r}: {some}", "list them with: banyan data log")
+    return manifest(chosen[0], settings=settings)
+
+
+def _manifest_files(settings: Settings) -> list[Path]:
+    """Without those of versions that are being removed: their names begin with a dot."""
+    found = (settings.workspace.data / "manifests").glob("*.json")
+    return [path for path in found if not path.name.startswith(".")]
+
+
 def versions(settings: Settings) -> list[Manifest]:
     """Every version, newest first."""
-    paths = (settings.workspace.data / "manifests").glob("*.json")
+    paths = _manifest_files(settings)
     found = [manifest(path.stem, settings=settings) for path in paths]
     return sorted(found, key=lambda one: (one.created_at, one.ref.version), reverse=True)
 

@@ -24,7 +24,8 @@ import pandas as pd
 
 from components.data.build import BuildReport, Progress, build, silent
 from components.data.dvc_store import DvcStore
-from components.data.manifests import Manifest, SplitSummary, head, manifest, pointer, summary, versions
+from components.data.manifests import Manifest, SplitSummary, find, head, manifest, pointer, summary, versions
+from components.data.removal import end_removals, mark
 from components.data.tables import (
     columns,
     table_info,
@@ -33,7 +34,7 @@ from components.data.tables import (
     write_split,
 )
 from components.data.validation import ValidationReport, validate
-from components.errors import BanyanError, CheckBroken, DataStoreError, ValidationFailed
+from components.errors import BanyanError, CheckBroken, DataStoreError, UsageError, ValidationFailed
 from components.recipes import Ingest
 from components.refs import DataRef
 from components.settings import Settings
@@ -45,12 +46,15 @@ __all__ = [
     "Manifest",
     "SplitSummary",
     "admit",
+    "check_out",
     "commit",
+    "find",
     "head",
     "ingest",
     "manifest",
     "path_of",
     "pointer",
+    "remove",
     "versions",
 ]
 
@@ -97,6 +101,7 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
     tables = {table: table_sha256(staging_dir, table) for table in table_names(staging_dir)}
     with _locked(settings):
         _sweep(data)
+        end_removals(settings)
         store = DvcStore(settings)
         for known in versions(settings):
             checked_out = _checkout_dir(known.ref.version, settings).is_dir()
@@ -149,6 +154,10 @@ def _ingest(recipe: Ingest, settings: Settings, progress: Progress) -> DataRef:
     report = build(recipe, settings=settings, base=base, progress=progress)
     validation = _gate(report.staging_dir, settings, rejects=report.rejects_path, limits=recipe.limits)
     progress(f"validate: {validation.seconds:.1f} s, {len(validation.checks)} checks passed")
+    if before is not None and base is not None and _adds_nothing(report, base):
+        shutil.rmtree(report.staging_dir.parent, ignore_errors=True)
+        progress(f"nothing has changed: it is version {before.version[:8]} already")
+        return before
     started = datetime.now(UTC)
     ref = commit(report.staging_dir, settings=settings, note=_note(recipe, report, validation))
     progress(f"version {ref.version[:8]}: {(datetime.now(UTC) - started).total_seconds():.1f} s")
@@ -198,6 +207,54 @@ def _admit(rows: pd.DataFrame, table: str, settings: Settings) -> DataRef:
     return ref
 
 
+def check_out(ref: DataRef, folder: Path, *, settings: Settings) -> list[Path]:
+    """Copy a version's files into a folder of one's own, which must be empty or not be there; the files, relative.
+
+    Raises:
+        UsageError: the folder holds something, or is a file.
+        DataStoreError: as `path_of`.
+    """
+    content = path_of(ref, settings)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there and is not empty", "name a new folder")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed one left
+    shutil.copytree(content, partial, copy_function=shutil.copyfile)
+    for path in (partial, *(path for path in partial.rglob("*") if path.is_dir())):
+        path.chmod(0o755)
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
+    return sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+
+
+def remove(version: str, *, settings: Settings, force: bool = False) -> int:
+    """Remove a version and the objects that no other one needs; the bytes that this frees.
+
+    Of a remote that is not the workspace's own folder nothing is deleted: other installations may live on it.
+    Whether a model names the version is for the caller to know. Killed midway, the next removal or commit ends it.
+
+    Raises:
+        UsageError: it is the current version, and `force` is not given.
+        DataStoreError: there is no such version, or the list of another one's objects cannot be had.
+    """
+    with _locked(settings, "ingest"), _locked(settings):
+        data = settings.workspace.data
+        manifest(version, settings=settings)
+        others = [one for one in versions(settings) if one.ref.version != version]
+        current = head(settings)
+        if current is not None and current.version == version:
+            if not force:
+                raise UsageError(f"{version[:12]} is the current version", "ingest another first, or give --force")
+            if others:
+                _write_whole(data / "HEAD", others[0].ref.version + "\n")
+            else:
+                (data / "HEAD").unlink()
+        mark(version, settings)
+        return end_removals(settings)
+
+
 def _gate(staging_dir: Path, settings: Settings, **how: Any) -> ValidationReport:
     """Validate; a build that does not pass is moved to `failed/` and named in the error."""
     folder = staging_dir.parent
@@ -213,6 +270,16 @@ def _gate(staging_dir: Path, settings: Settings, **how: Any) -> ValidationReport
     except BanyanError:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _adds_nothing(report: BuildReport, base: Path) -> bool:
+    """Whether all that was built is in the current version, which may hold feedback beside it."""
+    for table in report.tables:
+        made = {path.name: path.read_bytes() for path in (report.staging_dir / table).iterdir()}
+        there = (base / table).iterdir() if (base / table).is_dir() else ()
+        if made != {path.name: path.read_bytes() for path in there if path.name != "feedback.parquet"}:
+            return False
+    return True
 
 
 def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> dict[str, Any]:

@@ -67,12 +67,21 @@ def clean_code(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.split("\n")).strip("\n")
 
 
+def clean_compatible(text: str) -> str:
+    """NFKC (Unicode annex 15): full-width letters, ligatures and odd spaces as their plain forms; lines stay lines."""
+    lines = clean_code(unicodedata.normalize("NFKC", text)).split("\n")
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(re.sub(r"(?<=\S)[ \t]+", " ", line) for line in lines))
+
+
 def clean_json(text: str) -> str:
     """A JSON value on one line with its letters as they are, NFC, no control characters; what is no JSON as prose."""
     try:
-        text = json.dumps(json.loads(text), ensure_ascii=False)
+        value = json.loads(text)
     except ValueError:
+        value = text
+    if not isinstance(value, dict | list):  # 1.50 is text, and would become 1.5
         return clean_prose(text)
+    text = json.dumps(value, ensure_ascii=False)
     return _CONTROL.sub("", unicodedata.normalize("NFC", text))
 
 

@@ -11,8 +11,9 @@ from components.tasks.base import Task
 @cache
 def all_tasks() -> tuple[Task, ...]:
     """Every task, sorted by name."""
-    names = sorted(found.name for found in pkgutil.iter_modules(__path__) if found.name != "base")
-    return tuple(importlib.import_module(f"{__name__}.{name}").TASK for name in names)
+    names = sorted(found.name for found in pkgutil.iter_modules(__path__))
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in names]
+    return tuple(module.TASK for module in modules if hasattr(module, "TASK"))
 
 
 def get_task(name: str) -> Task:

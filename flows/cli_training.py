@@ -9,6 +9,7 @@ import typer
 if TYPE_CHECKING:
     from components.settings import Settings
     from components.training.lock import Difference, Lock
+    from components.training.plan import Plan
     from components.training.result import Progress
     from components.training.verify import Verification
 
@@ -41,6 +42,37 @@ def verify(
         print(file=sys.stderr)
     _say(as_json, {**found.model_dump(mode="json"), "exit_code": found.exit_code}, *_verdict_lines(found))
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of one in flows/recipes.")],
+    table: Annotated[str | None, typer.Option("--table", help="Train on this table instead of the recipe's.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a field of the recipe: --set num_epochs=3 (repeatable).")
+    ] = None,
+    price: Annotated[
+        float | None, typer.Option("--kwh-price", min=0, help="Price of a kWh, in your currency (default: assumed).")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a training would need: memory, time, energy, cost.
+
+    Runs six steps on the newest data here; what it says of GPUs is extrapolated from their data sheets.
+    """
+    from components.data import versioning
+    from components.errors import DataStoreError
+    from components.training import plan as planning
+    from flows.own import chosen_recipe
+
+    settings = _settings()
+    chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
+    data = versioning.head(settings)
+    if data is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    price = planning.PRICE_A_KWH if price is None else price
+    found = planning.plan(chosen, data=data, settings=settings, price_a_kwh=price)
+    _say(as_json, planning.summary(found), *_plan_lines(found))
 
 
 @lock_app.command("show")
@@ -96,6 +128,44 @@ def _verdict_lines(found: "Verification") -> list[str]:
     if found.remedy:
         lines.append(f"To compare: {found.remedy}")
     return lines
+
+
+def _plan_lines(found: "Plan") -> list[str]:
+    parts = found.memory
+    sizes = (parts.weights, parts.gradients, parts.optimizer, parts.activations)
+    named = zip(("weights", "gradients", "optimizer", "activations"), sizes, strict=True)
+    counted = f"; counted on one step: {found.flops_counted:.2e}" if found.flops_counted else ""
+    lines = [
+        f"{found.name}: {found.num_steps} steps, {found.num_tokens:,} tokens",
+        f"  parameters  {found.num_parameters:,}, of which {found.num_trainable:,} are trained",
+        f"  flops       {found.flops:.2e} (6ND, Kaplan 2020), {found.flops_of_attention / found.flops:.0%} attention's"
+        + counted,
+        f"  memory      {parts.total / 1e9:.2f} GB: " + ", ".join(f"{name} {size / 1e9:.2f}" for name, size in named),
+        f"  before      {found.setup_seconds:.0f} s until the first step",
+        "",
+        f"  {'where':<24} {'time':>10} {'kWh':>9} {'cost':>8} {'of peak':>8}  memory",
+    ]
+    for place in (found.here, *found.gpus):
+        held = "fits" if place.fits else "too small"
+        label = place.name + (" *" if place.is_extrapolated else "")
+        lines.append(
+            f"  {label:<24} {_duration(place.seconds):>10} {place.kwh:>9.2g} {place.cost:>8.2g} "
+            f"{place.utilisation:>8.0%}  {held}"
+        )
+    return [
+        *lines,
+        "",
+        f"* extrapolated from the vendor's data sheet at an assumed {found.gpus[0].utilisation:.0%} of its peak; never "
+        "measured, and small models reach less.",
+        f"Energy is estimated (12 W a busy core, a GPU's board limit); cost is at {found.price_a_kwh:g} a kWh, without "
+        "the machine's price.",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
 
 
 def _lock_lines(lock: "Lock") -> list[str]:

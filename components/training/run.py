@@ -25,6 +25,7 @@ from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
 from components.training import lock as locks
+from components.training import plan
 from components.training.lock import Lock
 from components.training.result import Evaluation, Progress, Trained, load
 
@@ -125,7 +126,8 @@ def train(
             if lock.dirty:
                 run.text(locks.uncommitted(), CODE_DIFFERENCE)
             trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
-            run.log({"seconds": trained.seconds, **trained.metrics}, step=trained.num_steps)
+            planned = plan.settle(lock.key, trained.seconds, settings.workspace)
+            run.log({"seconds": trained.seconds, **planned, **trained.metrics}, step=trained.num_steps)
             run.flush()
             run.text(json.dumps(trained.losses), LOSSES)
     _record_cost(run.run_id, registered_model(recipe), trained, settings=settings)

@@ -1,5 +1,6 @@
 """A data version of a few dozen rows and bases of a few thousand weights: real parts, trained in tenths of a second."""
 
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -7,9 +8,10 @@ import pytest
 import torch
 import transformers
 
-from components.data import tables
+from components.data import tables, versioning
 from components.models.tokenizer import train_bpe
 from components.recipes import Finetune, Pretrain
+from components.settings import Settings
 
 WORDS = {"graphs": "shortest path between nodes", "waves": "filter the brain signal", "web": "answer the http request"}
 
@@ -135,3 +137,17 @@ def read_corpus() -> Pretrain:
         evaluate_every_steps=3,
         sample_tokens=4,
     )
+
+
+@pytest.fixture(scope="session")
+def installation(tmp_path_factory, small_data) -> Settings:
+    """A workspace whose newest data version is `small_data`, and an MLflow in a file."""
+    root = tmp_path_factory.mktemp("installation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BANYAN_WORKSPACE", str(root / "workspace"))
+        patch.setenv("BANYAN_MLFLOW_URL", f"sqlite:///{root}/mlflow.db")
+        settings = Settings()
+    staged = settings.workspace.data / "staging" / "data"
+    shutil.copytree(small_data, staged)
+    versioning.commit(staged, settings=settings)
+    return settings

@@ -1,7 +1,6 @@
 """Verification from the stores alone: a real registry, a real DVC remote, tiny models."""
 
 import json
-import shutil
 
 import pytest
 import torch
@@ -37,24 +36,15 @@ RECIPE = Pretrain(
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory, small_data) -> Settings:
-    root = tmp_path_factory.mktemp("installation")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)  # MLflow on a file keeps its artifacts where it stands
-        patch.setenv("BANYAN_WORKSPACE", str(root / "workspace"))
-        patch.setenv("BANYAN_MLFLOW_URL", f"sqlite:///{root}/mlflow.db")
-        yield Settings()
-
-
-@pytest.fixture(scope="module")
-def model(installation, small_data) -> ModelRef:
+def model(installation) -> ModelRef:
     """A version as the pretrain flow registers it."""
-    staged = installation.workspace.data / "staging" / "data"
-    shutil.copytree(small_data, staged)
-    data = versioning.commit(staged, settings=installation)
+    data = versioning.head(installation)
     torch.set_num_threads(1)
-    run = training.train(RECIPE, data=data, settings=installation)
-    return candidate.register(RECIPE, run=run, data=data, settings=installation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(installation.workspace.root.parent)  # without a server MLflow keeps artifacts where it stands
+        patch.setenv("MLFLOW_TRACKING_URI", str(installation.mlflow_url))  # and looks up what it is given here
+        run = training.train(RECIPE, data=data, settings=installation)
+        return candidate.register(RECIPE, run=run, data=data, settings=installation)
 
 
 @pytest.fixture

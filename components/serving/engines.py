@@ -9,10 +9,26 @@ from pydantic import JsonValue
 from components.refs import ModelRef
 from components.registry import PREFIX, Registry
 from components.serving.champions import Champions
+from components.serving.decoding import Decoder, can_stream
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import all_tasks, get_task
-from components.tasks.base import Answer, Task, template_sha256
+from components.tasks.base import Answer, Task, Writer, template_sha256
+
+MOST_NEW_TOKENS = 1024
+EMBED_BATCH = 16
+BIDIRECTIONAL = {
+    "bert",
+    "roberta",
+    "distilbert",
+    "electra",
+    "mpnet",
+    "albert",
+    "xlm-roberta",
+    "modernbert",
+    "deberta-v2",
+}
+"""Model types whose hidden states make embeddings."""
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -45,10 +61,49 @@ class TorchEngine:
         self.labels = tuple(str(name) for _, name in sorted((names or {}).items()))
         self.template_sha256 = template_sha256(self._task)
         self.generation = generation_parameters(self._task, self._model, self._tokenizer)
+        self.decoder: Decoder | None = None
+        if isinstance(self._task, Writer) and can_stream(self._model, self._tokenizer):
+            self.decoder = Decoder(self._model, self._tokenizer, self._task)
+        self.max_new_tokens = self._longest() if self.decoder else 0
+        self.num_dimensions = int(self._model.config.hidden_size) if _is_encoder(self._model) else None
         self.answer([self.example])
 
     def answer(self, texts: list[str]) -> list[Answer]:
         return self._task.answer(self._model, self._tokenizer, texts)
+
+    def num_tokens(self, asked: str, said: str = "") -> tuple[int, int]:
+        """How many tokens the model reads of what is asked, template and all, and how many what is said has."""
+        if isinstance(self._task, Writer):
+            num_asked = len(self._task.prompts([asked], self._tokenizer)[0])
+        else:
+            num_asked = len(self._tokenizer(asked, truncation=True)["input_ids"])
+        return num_asked, len(self._tokenizer(said, add_special_tokens=False)["input_ids"])
+
+    def embed(self, texts: list[str]) -> list[list[float]]:
+        """The mean of the last hidden states over each text's tokens, of length 1 (Sentence-BERT, Reimers 2019)."""
+        import torch
+
+        vectors: list[list[float]] = []
+        for start in range(0, len(texts), EMBED_BATCH):
+            some = texts[start : start + EMBED_BATCH]
+            batch = self._tokenizer(some, truncation=True, padding=True, return_tensors="pt")
+            with torch.inference_mode():
+                hidden = self._model.base_model(**batch).last_hidden_state.float()  # (B, T, C)
+            mask = batch["attention_mask"][..., None]  # (B, T, 1)
+            mean = (hidden * mask).sum(1) / mask.sum(1).clamp(min=1)
+            vectors += torch.nn.functional.normalize(mean, dim=-1).tolist()
+        return vectors
+
+    def _longest(self) -> int:
+        most = getattr(self._model.config, "max_position_embeddings", None)
+        room = int(most) - int(self._tokenizer.model_max_length) if most else MOST_NEW_TOKENS
+        return max(1, min(MOST_NEW_TOKENS, room))
+
+
+def _is_encoder(model: "PreTrainedModel") -> bool:
+    """A classifier over a transformer that reads both ways; a decoder's states know nothing of what comes after."""
+    kind = type(model).__name__
+    return "ForSequenceClassification" in kind and model.config.model_type in BIDIRECTIONAL
 
 
 def generation_parameters(

@@ -38,3 +38,23 @@ class BodyLimit:
             return messages.pop(0) if messages else await receive()
 
         await self.app(scope, replay, send)
+
+
+class Allowance:
+    """Requests a minute, as a bucket that fills steadily: a quiet minute may be spent at once (a token bucket)."""
+
+    def __init__(self, requests_per_minute: int, clock: Callable[[], float]) -> None:
+        self._most = float(requests_per_minute)
+        self._clock = clock
+        self._left = self._most
+        self._at = clock()
+
+    def take(self) -> float:
+        """0 for a request that may pass; else after how many seconds the next one may."""
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._at) * self._most / 60)
+        self._at = now
+        if self._left >= 1:
+            self._left -= 1
+            return 0.0
+        return (1 - self._left) * 60 / self._most

@@ -1,9 +1,12 @@
 """What goes wrong, as HTTP: one shape, `{"error": {"code", "message", "remedy"}}`, and never what a person typed."""
 
+import json
 import logging
+import math
 import traceback
 from collections.abc import Callable
 from queue import Full
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import BanyanError, GatewayUnavailable, LedgerError, NoChampion
-from components.serving.auth import NotAuthorised
+from components.serving.auth import NotAllowed, NotAuthorised, TooFast
 
 log = logging.getLogger("banyan.gateway")
 
@@ -29,6 +32,10 @@ class Conflict(Exception):
     """An id that stands for something else already; answered with 409."""
 
 
+class ClientLeft(Exception):
+    """Whoever asked is gone; nobody reads the 499 that this becomes."""
+
+
 class Unprocessable(Exception):
     """Well-formed, but impossible; answered with 422."""
 
@@ -42,14 +49,27 @@ def too_large(max_bytes: int) -> JSONResponse:
     return problem(413, "too_large", f"the request is larger than {max_bytes} bytes", "send a shorter text")
 
 
+def as_error(err: Exception) -> dict[str, Any]:
+    """The body of an error that comes after the status was sent."""
+    response = _ours(err) if isinstance(err, BanyanError) else None
+    if response is None:
+        log.error("%s at %s", type(err).__name__, place(err))
+        response = problem(500, "internal", "the gateway failed on this request", "see the gateway's log")
+    content: dict[str, Any] = json.loads(bytes(response.body))
+    return content
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers."""
     for kind, handler in (
         (RequestValidationError, _invalid),
         (HTTPException, _http),
-        (BanyanError, _ours),
+        (BanyanError, _answer_ours),
         (Full, _full),
         (NotAuthorised, _not_authorised),
+        (NotAllowed, _plain(403, "not_allowed")),
+        (TooFast, _too_fast),
+        (ClientLeft, _plain(499, "client_left")),
         (TooLarge, _plain(413, "too_large")),
         (NotFound, _plain(404, "not_found")),
         (Conflict, _plain(409, "conflict")),
@@ -106,13 +126,23 @@ def _full(_: Request, _err: Full) -> JSONResponse:
     return problem(429, "busy", "too many requests wait already", "try again in a second", Retry_After="1")
 
 
+def _too_fast(_: Request, err: TooFast) -> JSONResponse:
+    wait = math.ceil(err.args[0])
+    message = "this key asks faster than it may"
+    return problem(429, "too_fast", message, f"try again in {wait} s", Retry_After=str(wait))
+
+
 def _not_authorised(_: Request, _err: NotAuthorised) -> JSONResponse:
     return problem(
         401, "not_authorised", "a key is needed", "send Authorization: Bearer <key>", WWW_Authenticate="Bearer"
     )
 
 
-def _ours(_: Request, err: BanyanError) -> JSONResponse:
+def _answer_ours(_: Request, err: BanyanError) -> JSONResponse:
+    return _ours(err)
+
+
+def _ours(err: BanyanError) -> JSONResponse:
     if isinstance(err, NoChampion):
         return problem(503, "no_champion", err.message, err.remedy, Retry_After="30")
     if isinstance(err, GatewayUnavailable):

@@ -24,6 +24,8 @@ class VersionEngine:
 
     task, example, labels, template_sha256 = "classification", "an example", ("a", "b"), "7" * 64
 
+    decoder, num_dimensions, max_new_tokens = None, None, 0
+
     def __init__(self, ref: ModelRef) -> None:
         self.ref = ref
         self.generation = {"max_length_tokens": 64}
@@ -38,6 +40,9 @@ class VersionEngine:
         if self.error:
             raise self.error
         return [Answer(str(self.ref.version), 0.75, (("a", 0.75), ("b", 0.25))) for _ in texts]
+
+    def num_tokens(self, asked: str, said: str = "") -> tuple[int, int]:
+        return len(asked.split()), len(said.split())
 
 
 class Aliases:

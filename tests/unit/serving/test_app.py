@@ -272,7 +272,9 @@ def test_off_loopback_the_process_ends_with_2_and_one_line(monkeypatch, capsys, 
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
     monkeypatch.setenv("BANYAN_HOST", "0.0.0.0")
     assert main(["--port", "0"]) == 2
-    assert capsys.readouterr().err.startswith("gateway: the gateway would listen on 0.0.0.0 without a key — set ")
+    assert capsys.readouterr().err.startswith(
+        "gateway: the gateway would listen on 0.0.0.0 without a key — banyan key create "
+    )
     assert list(Path(tmp_path).iterdir()) == []
 
 

@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from components.errors import InputFileError
-from components.models.tokenizer import train_bpe
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.serving.champions import Seat
@@ -14,36 +13,16 @@ from components.settings import Settings
 from components.tasks import get_task
 from components.tasks.base import template_sha256
 
-LABELS = ["django", "networkx", "sympy"]
-TEXTS = ["Return the shortest path.", "Solve an equation, symbolically and at length, for all of its unknowns.", "x"]
+from . import tiny_models
+from .tiny_models import LABELS, TEXTS, classifier
+
 REF = ModelRef(name="banyan-library", version=3, run_id="r", weights_sha256="a" * 64)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A classifier's Hugging Face folder."""
-    import torch
-    from transformers import BertConfig, BertForSequenceClassification
-
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = train_bpe(TEXTS * 3, vocab_size=300)
-    tokenizer.model_max_length = 16
-    torch.manual_seed(0)
-    config = BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        id2label=dict(enumerate(LABELS)),
-        label2id={name: i for i, name in enumerate(LABELS)},
-        num_labels=3,
-        pad_token_id=tokenizer.pad_token_id,
-        initializer_range=1.0,  # random answers, but decided ones
-    )
-    BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return classifier(tmp_path_factory.mktemp("model"))
 
 
 def test_an_engine_answers_from_a_folder_with_all_labels_ranked(folder):
@@ -74,30 +53,7 @@ def test_what_shapes_an_answer_is_told_for_the_receipt(folder):
 @pytest.fixture(scope="module")
 def writer(tmp_path_factory):
     """A generator's folder."""
-    import torch
-    from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
-
-    folder = tmp_path_factory.mktemp("writer")
-    tokenizer = train_bpe(TEXTS * 3, vocab_size=300)
-    tokenizer.model_max_length = 32
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=16,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        initializer_range=1.0,
-    )
-    model = LlamaForCausalLM(config)
-    model.generation_config = GenerationConfig(
-        max_new_tokens=6, do_sample=False, pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id
-    )
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return tiny_models.writer(tmp_path_factory.mktemp("writer"))
 
 
 def test_a_generator_tells_how_long_it_writes_and_has_no_labels(writer):

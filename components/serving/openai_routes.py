@@ -1,0 +1,247 @@
+"""The OpenAI-compatible routes: a table's champion asked as a model of that API.
+
+A model is its task, so its prompt template stands around whatever is asked: a completion's prompt and a chat's one user
+message are the task's input, and there is nowhere for a system message or for what was said before.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from components.errors import GatewayUnavailable, NoChampion
+from components.serving import problems
+from components.serving.batching import Engine
+from components.serving.decoding import Sampling
+from components.serving.gateway import WRITE_SECONDS, Gateway, Said, Writing, check_length, seeded
+from components.serving.openai_messages import (
+    ChatRequest,
+    CompletionRequest,
+    EmbeddingRequest,
+    Generation,
+    embedding_row,
+    envelope,
+    usage,
+)
+from components.serving.streams import DONE, EventStream, event, unless_gone
+
+Choice = Callable[[str | None, str | None], dict[str, Any]]
+"""A piece of text (or all of it) and a finish reason, as a choice of the reply or of a chunk."""
+
+
+def openai_router(gateway: Gateway) -> APIRouter:
+    """The routes, to be included in the application."""
+    router = APIRouter(dependencies=[Depends(gateway.door.needs("viewer"))])
+
+    @router.post("/v1/completions")
+    async def completions(body: CompletionRequest, request: Request) -> Response:
+        """The champion's answer to a prompt; with `stream`, token by token where its engine writes."""
+        whole: Choice = lambda text, reason: {  # noqa: E731
+            "index": 0, "text": text or "", "logprobs": None, "finish_reason": reason
+        }  # fmt: skip
+        return await _complete(gateway, request, body, body.text(), "text_completion", "text_completion", whole, whole)
+
+    @router.post("/v1/chat/completions")
+    async def chat(body: ChatRequest, request: Request) -> Response:
+        """The champion's answer to one user message; with `stream`, token by token where its engine writes."""
+        if [message.role for message in body.messages] != ["user"]:
+            raise problems.Unprocessable(
+                "these models answer one message of role user: their task's template has no place for others",
+                "send the text as one user message",
+            )
+        text = body.messages[0].text()
+        if not text.strip():
+            raise problems.Unprocessable("the message is empty", "say something")
+        return await _complete(
+            gateway, request, body, text, "chat.completion", "chat.completion.chunk", _message, _delta
+        )
+
+    @router.post("/v1/embeddings")
+    async def embeddings(body: EmbeddingRequest, request: Request) -> dict[str, Any]:
+        """The champion's embeddings, of length 1; of encoders alone."""
+        table, engine = _engine(gateway, body.model)
+        if engine.num_dimensions is None:
+            raise problems.Unprocessable(f"{table} has no embeddings", "ask a classifier over an encoder")
+        if body.dimensions not in (None, engine.num_dimensions):
+            raise problems.Unprocessable(
+                f"{table}'s embeddings have {engine.num_dimensions} dimensions, not {body.dimensions}",
+                "leave dimensions out",
+            )
+        texts = body.texts()
+        if sum(map(len, texts)) > 4 * 16_000:
+            raise problems.TooLarge("the texts have more than 64000 characters together")
+
+        def embed() -> tuple[list[list[float]], int]:
+            return engine.embed(texts), sum(engine.num_tokens(text)[0] for text in texts)
+
+        coming = asyncio.wrap_future(gateway.champions.batcher(table).run(embed))
+        vectors, num_tokens = await unless_gone(request, gateway.in_time(engine, coming))
+        return {
+            "object": "list",
+            "data": [embedding_row(i, vector, body.encoding_format) for i, vector in enumerate(vectors)],
+            "model": f"{table}@{engine.ref.version}",
+            "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
+        }
+
+    @router.get("/v1/models/{model}")
+    async def model(model: str) -> dict[str, Any]:
+        """One model."""
+        table, _ = _engine(gateway, model)
+        seat = next(seat for seat in gateway.champions.seats() if seat.table == table)
+        return model_row(table, seat.since.timestamp() if seat.since else 0)
+
+    return router
+
+
+def model_row(table: str, since: float) -> dict[str, Any]:
+    """A model as the OpenAI API lists it."""
+    return {"id": table, "object": "model", "created": int(since), "owned_by": "banyan"}
+
+
+def _message(text: str | None, reason: str | None) -> dict[str, Any]:
+    message = {"role": "assistant", "content": text, "refusal": None}
+    return {"index": 0, "message": message, "logprobs": None, "finish_reason": reason}
+
+
+def _delta(text: str | None, reason: str | None) -> dict[str, Any]:
+    delta = {"role": "assistant", "content": text} if text is not None else {}
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
+
+
+def _engine(gateway: Gateway, model: str) -> tuple[str, Engine]:
+    """The table that a model's name stands for, and who answers for it."""
+    name, _, version = model.removeprefix("banyan-").partition("@")
+    tables = {seat.table for seat in gateway.champions.seats()}
+    table = model if model in tables else name
+    try:
+        engine = gateway.champions.batcher(table).engine
+    except NoChampion as err:
+        raise problems.NotFound(f"there is no model {model!r}", "GET /v1/models lists what there is") from err
+    if version and table != model and version != str(engine.ref.version):
+        raise problems.NotFound(
+            f"version {version!r} does not serve: {engine.ref} does", f"ask {table}, whichever version it is"
+        )
+    return table, engine
+
+
+def _sampling(table: str, engine: Engine, asked: Generation, max_tokens: int | None) -> Sampling | None:
+    """How to write, or None for an engine whose answers come whole."""
+    if engine.decoder is None:
+        useless = {
+            "max_tokens": max_tokens,
+            "temperature": asked.temperature,
+            "top_p": asked.top_p,
+            "seed": asked.seed,
+            "stop": asked.stop,
+        }
+        given = sorted(name for name, value in useless.items() if value is not None)
+        if given:
+            raise problems.Unprocessable(f"{table} does not write: {given[0]} has no effect on it", "leave it out")
+        return None
+    most = engine.max_new_tokens
+    if max_tokens is not None and max_tokens > most:
+        raise problems.Unprocessable(f"{table} writes at most {most} tokens, not {max_tokens}", "ask for fewer")
+    usual = engine.generation.get("max_new_tokens")
+    sampling = Sampling(
+        max_tokens=max_tokens or min(most, usual if isinstance(usual, int) else 32),
+        temperature=asked.temperature or 0.0,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        stop=asked.stops(),
+    )
+    return seeded(sampling, asked.seed) if sampling.temperature else sampling
+
+
+async def _complete(
+    gateway: Gateway,
+    request: Request,
+    body: Generation,
+    text: str,
+    kind: str,
+    chunk_kind: str,
+    whole: Choice,
+    piece: Choice,
+) -> Response:
+    if body.stream_options is not None and not body.stream:
+        raise problems.Unprocessable("stream_options without stream have no effect", "set stream, or leave them out")
+    check_length(text)
+    table, engine = _engine(gateway, body.model)
+    longest = body.max_completion_tokens if isinstance(body, ChatRequest) else None
+    if longest is not None and body.max_tokens is not None:
+        raise problems.Unprocessable("max_tokens and max_completion_tokens are one thing", "send one of them")
+    sampling = _sampling(table, engine, body, longest or body.max_tokens)
+    created, started = int(time.time()), time.perf_counter()
+    count = gateway.metrics.requests.labels
+    try:
+        if sampling is None:
+            said = await unless_gone(request, _ask(gateway, table, engine, text, body.user))
+        else:
+            writing = gateway.write(table, text, sampling, subject=body.user)
+            if body.stream:
+                head = envelope(chunk_kind, writing.receipt, table=table, created=created)
+                wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+                count(table, "streamed").inc()
+                return EventStream(_told(writing, head, piece, wants_usage), on_leave=writing.close)
+            try:
+                said = await unless_gone(request, _shielded(writing))
+            finally:
+                writing.close()
+    except Exception as err:
+        count(table, type(err).__name__).inc()
+        raise
+    count(table, "answered").inc()
+    gateway.metrics.seconds.labels(table).observe(time.perf_counter() - started)
+    head = envelope(chunk_kind if body.stream else kind, said.receipt, table=table, created=created)
+    if body.stream:
+        wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+        return EventStream(_retold(said, head, piece, wants_usage), on_leave=lambda: None)
+    about = {"usage": usage(said), "receipt": said.receipt.model_dump(mode="json")}
+    return JSONResponse(head | {"choices": [whole(said.answer.output, said.finish_reason)]} | about)
+
+
+async def _ask(gateway: Gateway, table: str, engine: Engine, text: str, subject: str | None) -> Said:
+    said = await gateway.ask(table, text, subject=subject)
+    return Said(said.receipt, said.answer, "stop", *engine.num_tokens(text, said.answer.output))
+
+
+async def _shielded(writing: Writing) -> Said:
+    """A client that leaves must not take the ledger's row with it: the text is ended, and kept."""
+    said = await asyncio.shield(writing.said)
+    if said.finish_reason == "cancelled":
+        raise GatewayUnavailable(
+            f"{writing.engine.ref} did not finish in {WRITE_SECONDS:.0f} s", "ask for fewer tokens"
+        )
+    return said
+
+
+async def _told(writing: Writing, head: dict[str, Any], piece: Choice, wants_usage: bool) -> AsyncIterator[bytes]:
+    """Events as the text is written; the last one only when the answer is durable."""
+    try:
+        async for text in writing.pieces():
+            yield event(head | {"choices": [piece(text, None)]})
+        try:
+            said = await writing.said
+        except Exception as err:  # blanket: the edge; the status was sent long ago
+            yield event(problems.as_error(err))
+            return
+        for last in _end(said, head, piece, wants_usage):
+            yield last
+    finally:
+        writing.close()
+
+
+async def _retold(said: Said, head: dict[str, Any], piece: Choice, wants_usage: bool) -> AsyncIterator[bytes]:
+    """An answer that came whole, as a stream of one piece."""
+    yield event(head | {"choices": [piece(said.answer.output, None)]})
+    for last in _end(said, head, piece, wants_usage):
+        yield last
+
+
+def _end(said: Said, head: dict[str, Any], piece: Choice, wants_usage: bool) -> list[bytes]:
+    receipt = said.receipt.model_dump(mode="json")
+    last = [event(head | {"choices": [piece(None, said.finish_reason)], "receipt": receipt})]
+    if wants_usage:
+        last.append(event(head | {"choices": [], "usage": usage(said)}))
+    return [*last, DONE]

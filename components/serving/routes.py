@@ -1,0 +1,134 @@
+"""The gateway's own routes: one endpoint per task, feedback, and what says how it stands."""
+
+import time
+import uuid
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
+
+from components.errors import UsageError
+from components.ledger.keys import ROLES
+from components.ledger.schema import Fate
+from components.ledger.store import Ledger
+from components.serving import problems
+from components.serving.champions import Seat
+from components.serving.gateway import Gateway
+from components.serving.messages import Alternative, Id, Opinion, Question, Received, Reply
+from components.serving.openai_routes import model_row
+from components.serving.streams import unless_gone
+
+
+def router(gateway: Gateway) -> APIRouter:
+    """The routes, to be included in the application."""
+    champions, metrics = gateway.champions, gateway.metrics
+    viewer, rater, operator = (Depends(gateway.door.needs(role)) for role in ROLES)
+    router = APIRouter()
+
+    @router.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """200 once a champion answers; 503 and why until then."""
+        states = {seat.table: seat.state for seat in champions.seats()}
+        ready = any(seat.batcher for seat in champions.seats())
+        reason = champions.registry_problem or ("" if ready else "no champion answers yet")
+        return JSONResponse({"ready": ready, "models": states, "reason": reason}, 200 if ready else 503)
+
+    @router.get("/v1/models", dependencies=[viewer])
+    async def models() -> dict[str, Any]:
+        """Who answers for each table, and what is on its way; `data` is the same in OpenAI's shape."""
+        ready = [model_row(s.table, s.since.timestamp() if s.since else 0) for s in champions.seats() if s.batcher]
+        about = {"models": [_describe(seat) for seat in champions.seats()], "registry": champions.registry_problem}
+        return {"object": "list", "data": ready} | about
+
+    @router.get("/metrics", dependencies=[operator])
+    async def scrape() -> Response:
+        return Response(metrics.text(champions), media_type="text/plain; version=0.0.4")
+
+    @router.post("/v1/tasks/{table}", dependencies=[viewer])
+    async def ask(table: str, question: Question, request: Request) -> Reply:
+        """One answer of the table's champion, with its receipt; durable in the ledger before it is sent."""
+        known = table in {seat.table for seat in champions.seats()}
+        started = time.perf_counter()
+        try:
+            said = await unless_gone(request, gateway.ask(table, question.input, subject=question.subject))
+        except Exception as err:
+            if known:  # a label for every misspelt table would grow without bound
+                metrics.requests.labels(table, type(err).__name__).inc()
+            raise
+        metrics.requests.labels(table, "answered").inc()
+        metrics.seconds.labels(table).observe(time.perf_counter() - started)
+        answer = said.answer
+        return Reply(
+            request_id=said.receipt.request_id,
+            output=answer.output,
+            confidence=answer.confidence,
+            alternatives=[Alternative(label=label, probability=p) for label, p in answer.alternatives],
+            receipt=said.receipt,
+        )
+
+    @router.post("/v1/feedback", dependencies=[rater])
+    async def give_feedback(opinion: Opinion) -> Received:
+        """Keep what somebody thinks of an answer; durable before it is acknowledged."""
+        if opinion.kind == "correct" and not (opinion.correction or "").strip():
+            raise problems.Unprocessable("kind is correct, but there is no correction", "send correction")
+        if opinion.kind != "correct" and opinion.correction:
+            raise problems.Unprocessable(f"kind is {opinion.kind}, but there is a correction", "send kind correct")
+        feedback_id = opinion.feedback_id or uuid.uuid4().hex
+        await gateway.on_ledger(lambda ledger: _keep(ledger, feedback_id, opinion))
+        return Received(feedback_id=feedback_id)
+
+    @router.get("/v1/feedback/{feedback_id}", dependencies=[rater])
+    async def fate(feedback_id: Id) -> dict[str, Any]:
+        """What became of a feedback row, step by step."""
+        history: list[Fate] = await gateway.on_ledger(lambda ledger: ledger.fate_of(feedback_id))
+        if not history:
+            raise problems.NotFound(f"there is no feedback {feedback_id!r}")
+        return {"feedback_id": feedback_id, "fate": history[-1].fate, "history": history}
+
+    return router
+
+
+def _keep(ledger: Ledger, feedback_id: str, opinion: Opinion) -> None:
+    if ledger.answer(opinion.request_id) is None:
+        raise problems.NotFound(f"there is no answer {opinion.request_id!r}", "use the request_id of its receipt")
+    try:
+        ledger.record_feedback(
+            feedback_id,
+            request_id=opinion.request_id,
+            kind=opinion.kind,
+            correction=opinion.correction,
+            comment=opinion.comment,
+            subject=opinion.subject,
+            channel=opinion.channel,
+        )
+    except UsageError as err:  # the id stands for other feedback
+        raise problems.Conflict(err.message, err.remedy) from err
+
+
+def _describe(seat: Seat) -> dict[str, Any]:
+    about: dict[str, Any] = {
+        "table": seat.table,
+        "state": seat.state,
+        "problem": seat.problem,
+        "wanted_version": seat.wanted.version if seat.wanted else None,
+    }
+    if seat.batcher:
+        engine = seat.batcher.engine
+        about |= {
+            "model": engine.ref.name,
+            "version": engine.ref.version,
+            "weights_sha256": engine.ref.weights_sha256,
+            "task": engine.task,
+            "example": engine.example,
+            "labels": engine.labels,
+            "template_sha256": engine.template_sha256,
+            "generation": engine.generation,
+            "since": seat.since,
+            "num_waiting": seat.batcher.num_waiting,
+        }
+    return about

@@ -1,0 +1,169 @@
+"""Texts that join and leave a batch: each is what it would be alone."""
+
+import pytest
+
+from components.refs import ModelRef
+from components.serving.batching import Batcher
+from components.serving.decoding import Draft, Sampling, certain
+from components.serving.engines import TorchEngine
+
+from .tiny_models import TEXTS, classifier, writer
+
+REF = ModelRef(name="banyan-summary", version=3, run_id="r", weights_sha256="a" * 64)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory) -> TorchEngine:
+    return TorchEngine(REF, writer(tmp_path_factory.mktemp("writer")), task="summarisation")
+
+
+def draft(text: str, pieces: list[str] | None = None, **sampling) -> Draft:
+    on_piece = (lambda _: None) if pieces is None else pieces.append
+    return Draft(text, Sampling(**({"max_tokens": 6} | sampling)), on_piece)
+
+
+def alone(engine: TorchEngine, text: str, **sampling):
+    one = draft(text, **sampling)
+    engine.decoder.join([one])
+    while engine.decoder.num_rows:
+        engine.decoder.step()
+    return one.done.result(0)
+
+
+def test_what_is_written_token_by_token_is_what_the_task_answers(engine):
+    for text in TEXTS:
+        [answer] = engine.answer([text])
+        written = alone(engine, text)
+        assert written.text == answer.output
+        assert written.confidence == pytest.approx(answer.confidence, abs=1e-5)
+
+
+def test_pieces_add_up_to_the_text_and_come_one_by_one(engine):
+    pieces: list[str] = []
+    one = draft(TEXTS[0], pieces, max_tokens=40)
+    engine.decoder.join([one])
+    while engine.decoder.num_rows:
+        engine.decoder.step()
+    assert "".join(pieces) == one.done.result(0).text
+    assert len(pieces) > 3
+
+
+def test_drafts_that_join_at_different_times_are_written_as_if_alone(engine):
+    lengths = (3, 30, 9, 17)
+    wanted = [alone(engine, TEXTS[i % 3], max_tokens=n) for i, n in enumerate(lengths)]
+    drafts = [draft(TEXTS[i % 3], max_tokens=n) for i, n in enumerate(lengths)]
+    decoder = engine.decoder
+    decoder.join(drafts[:1])
+    decoder.step()
+    decoder.join(drafts[1:3])  # one shorter and one longer than what is there
+    for _ in range(4):
+        decoder.step()
+    decoder.join(drafts[3:])
+    while decoder.num_rows:
+        decoder.step()
+    assert [one.done.result(0).text for one in drafts] == [one.text for one in wanted]
+    assert [one.done.result(0).num_tokens for one in drafts] == [one.num_tokens for one in wanted]
+
+
+def test_a_cancelled_draft_leaves_with_what_was_written_and_the_others_go_on(engine):
+    wanted = alone(engine, TEXTS[1], max_tokens=20)
+    left, stays = draft(TEXTS[0], max_tokens=400), draft(TEXTS[1], max_tokens=20)
+    engine.decoder.join([left, stays])
+    engine.decoder.step()
+    left.cancel()
+    engine.decoder.step()
+    written = left.done.result(0)
+    assert (written.finish_reason, written.num_tokens) == ("cancelled", 2)
+    while engine.decoder.num_rows:
+        engine.decoder.step()
+    assert stays.done.result(0).text == wanted.text
+
+
+def test_sampling_is_a_function_of_its_seed_whoever_else_writes(engine):
+    how = {"temperature": 1.5, "top_p": 0.95, "max_tokens": 12}
+    first = alone(engine, TEXTS[0], seed=1, **how)
+    mine, other = draft(TEXTS[0], seed=1, **how), draft(TEXTS[1], seed=2, **how)
+    engine.decoder.join([other])
+    engine.decoder.join([mine])
+    while engine.decoder.num_rows:
+        engine.decoder.step()
+    assert mine.done.result(0).text == first.text
+    assert len({alone(engine, TEXTS[0], seed=seed, **how).text for seed in range(6)}) > 1
+
+
+def test_a_tiny_top_p_leaves_only_the_likeliest_token(engine):
+    wanted = alone(engine, TEXTS[0], max_tokens=8)
+    assert alone(engine, TEXTS[0], max_tokens=8, temperature=2.0, top_p=1e-6, seed=5).text == wanted.text
+
+
+def test_an_answer_ends_before_a_stop_and_no_part_of_it_is_told(engine):
+    whole = alone(engine, TEXTS[0], max_tokens=30).text
+    stop = whole[len(whole) // 2 : len(whole) // 2 + 3]
+    pieces: list[str] = []
+    one = draft(TEXTS[0], pieces, max_tokens=30, stop=(stop,))
+    engine.decoder.join([one])
+    while engine.decoder.num_rows:
+        engine.decoder.step()
+    written = one.done.result(0)
+    assert written.text == "".join(pieces) == whole[: whole.index(stop)]
+    assert written.finish_reason == "stop"
+
+
+def test_the_length_is_kept_and_said(engine):
+    written = alone(engine, TEXTS[0], max_tokens=4)
+    assert (written.num_tokens, written.finish_reason) == (4, "length")
+    assert written.num_prompt_tokens == engine.num_tokens(TEXTS[0])[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "known"),
+    [
+        ("caf\ufffd", (), "caf"),
+        ("one EN", ("END",), "one "),
+        ("one EN", ("END", "ne EN!"), "o"),
+        ("one END", ("ENDE",), "one "),
+        ("one", ("x",), "one"),
+    ],
+)
+def test_what_a_later_token_may_take_back_is_not_told_yet(text, stop, known):
+    assert certain(text, stop) == known
+
+
+def test_a_queue_writes_whoever_waits_and_one_bad_text_fails_alone(engine, monkeypatch):
+    real = engine._task.prompts
+
+    def picky(texts, tokenizer):
+        if any(text == "bad" for text in texts):
+            raise ValueError("bad")
+        return real(texts, tokenizer)
+
+    wanted = [alone(engine, text).text for text in TEXTS]
+    monkeypatch.setattr(engine.decoder, "_task", type("Task", (), {
+        "prompts": staticmethod(picky), "is_over": engine._task.is_over, "said": engine._task.said,
+    }))  # fmt: skip
+    batcher = Batcher(engine)
+    drafts = [batcher.write(text, Sampling(max_tokens=6), lambda _: None) for text in [*TEXTS, "bad"]]
+    assert [one.done.result(20).text for one in drafts[:3]] == wanted
+    with pytest.raises(ValueError, match="bad"):
+        drafts[3].done.result(20)
+    batcher.close()
+
+
+def test_closing_ends_no_text_early(engine):
+    batcher = Batcher(engine)
+    drafts = [batcher.write(text, Sampling(max_tokens=50), lambda _: None) for text in TEXTS]
+    batcher.close()
+    assert all(one.done.result(0).finish_reason != "cancelled" for one in drafts)
+
+
+def test_a_classifier_does_not_write_and_has_embeddings_of_length_1(tmp_path):
+    engine = TorchEngine(REF, classifier(tmp_path), task="classification")
+    assert (engine.decoder, engine.max_new_tokens, engine.num_dimensions) == (None, 0, 16)
+    together = engine.embed(TEXTS)
+    assert [sum(x * x for x in vector) for vector in together] == pytest.approx([1.0] * 3, abs=1e-5)
+    for text, vector in zip(TEXTS, together, strict=True):
+        assert engine.embed([text])[0] == pytest.approx(vector, abs=1e-5)  # padding has no part in it
+    batcher = Batcher(engine)
+    with pytest.raises(RuntimeError, match="does not write"):
+        batcher.write("x", Sampling(max_tokens=1), lambda _: None)
+    batcher.close()

@@ -5,6 +5,7 @@ times one row are the same step. The mean comes from the loop.
 
 The cross-entropy that all but one are made of is −Σ y log p. For a prediction of p = 0.6 for what is true:
 
+>>> import math
 >>> round(-math.log(0.6), 4)
 0.5108
 >>> import torch

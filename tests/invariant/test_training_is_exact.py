@@ -53,10 +53,50 @@ def trainings(small_data, small_bert, small_llama, classify, write_lines, read_c
         "gpt": pretrained(optimizer="muon"),
         "lstm": pretrained(family="lstm", num_heads=None, num_layers=2),
         "bert": pretrained(family="bert"),
+        "feedforward, adam, l1": pretrained(
+            family="feedforward", num_heads=None, context_tokens=3, optimizer="adam", l1=1e-3
+        ),
+        "rnn, momentum": pretrained(family="rnn", num_heads=None, optimizer="sgd", momentum=0.9),
+        "gru, wsd": pretrained(family="gru", num_heads=None, schedule="wsd", decay_share=0.4, num_accumulation_steps=2),
+        "gpt2, document masks": pretrained(family="gpt2", document_masks=True, label_smoothing=0.1),
+        "gpt, grouped, ema": pretrained(num_kv_heads=1, averaging="ema", ema_decay=0.9, gradient_checkpointing=True),
+        "transformer, swa": pretrained(family="transformer", averaging="swa", swa_share=0.7),
+        "continuation, cosine": pretrained(
+            family="transformer", objective="continuation", schedule="cosine", gradient_checkpointing=True
+        ),
+        "full, smoothed, patience": tuned(
+            classify.model_copy(
+                update={
+                    "label_smoothing": 0.1,
+                    "validation_share": 0.3,
+                    "evaluate_every_steps": 1,
+                    "patience_evaluations": 5,
+                    "averaging": "ema",
+                    "ema_decay": 0.8,
+                }
+            ),
+            small_bert,
+        ),
     }
 
 
-NAMES = ["full", "lora", "muon", "sgd, accumulated", "gpt", "lstm", "bert"]
+NAMES = [
+    "full",
+    "lora",
+    "muon",
+    "sgd, accumulated",
+    "gpt",
+    "lstm",
+    "bert",
+    "feedforward, adam, l1",
+    "rnn, momentum",
+    "gru, wsd",
+    "gpt2, document masks",
+    "gpt, grouped, ema",
+    "transformer, swa",
+    "continuation, cosine",
+    "full, smoothed, patience",
+]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -70,6 +110,31 @@ def test_a_resumed_training_ends_with_the_bits_of_an_uninterrupted_one(name, tra
     assert resumed.resumed_from == 4
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.seconds > 0
+
+
+@pytest.fixture
+def soon_over(classify, small_data, small_bert):
+    """A training that patience stops at a step that is no checkpoint's."""
+    update = {"learning_rate": 0.1, "schedule": "constant", "seed": 1, "validation_share": 0.4, "num_steps": 40}
+    recipe = classify.model_copy(
+        update=update | {"evaluate_every_steps": 2, "patience_evaluations": 2, "checkpoint_every_steps": 3}
+    )
+    return lambda run_dir, **calls: finetune(
+        recipe, data_dir=small_data, weights_dir=small_bert, run_dir=run_dir, **calls
+    )
+
+
+def test_a_training_that_stops_early_stops_at_the_same_step_when_it_was_resumed(soon_over, tmp_path):
+    """What it has seen of the held-out loss, and the best weights, come from the checkpoint."""
+    whole = soon_over(tmp_path / "whole")
+    assert whole.num_steps < 40
+    for step in range(4, whole.num_steps + 1, 3):  # a kill after every checkpoint
+        with pytest.raises(Killed):
+            soon_over(tmp_path / "cut", on_step=stop_after(step))
+    resumed = soon_over(tmp_path / "cut")
+    assert resumed.resumed_from > 0
+    assert (resumed.num_steps, resumed.weights_sha256) == (whole.num_steps, whole.weights_sha256)
+    assert resumed.metrics["heldout_loss"] == whole.metrics["heldout_loss"]
 
 
 @pytest.mark.parametrize("name", ["full", "gpt"])
@@ -132,7 +197,7 @@ def test_where_the_weights_lie_in_their_file_changes_no_bit(classify, small_data
     assert len(hashes) == 1
 
 
-@pytest.mark.parametrize("kind", ["finetune", "pretrain", "lora"])
+@pytest.mark.parametrize("kind", ["finetune", "pretrain", "lora", "prefix", "continuation", "masks"])
 def test_eight_rows_at_once_are_eight_times_one_row(
     kind, classify, write_lines, read_corpus, small_data, small_bert, small_llama, tmp_path, monkeypatch
 ):
@@ -149,7 +214,11 @@ def test_eight_rows_at_once_are_eight_times_one_row(
         return model
 
     monkeypatch.setattr(pretrained, "read", without_dropout)
-    recipe: Finetune | Pretrain = {"finetune": classify, "pretrain": read_corpus, "lora": write_lines}[kind]
+    other = {"family": "transformer", "objective": kind} if kind in {"prefix", "continuation"} else {}
+    masks = {"document_masks": kind == "masks", "label_smoothing": 0.1, "l1": 1e-3}
+    recipe: Finetune | Pretrain = {"finetune": classify, "lora": write_lines}.get(
+        kind, read_corpus.model_copy(update=other | masks)
+    )
     found = []
     for size, times in ((8, 1), (1, 8)):
         sized = recipe.model_copy(

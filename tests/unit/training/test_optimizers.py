@@ -26,6 +26,34 @@ def test_muon_takes_the_inner_matrices_and_adamw_the_rest(classify):
     assert not names(network, muon) & names(network, adamw)
 
 
+def test_muons_step_is_orthogonal_as_newton_and_schulz_make_it(classify):
+    """All singular values of the step are near one another, whatever those of the gradient are."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(8, 6, bias=False)
+    network = torch.nn.ModuleDict({"inner": layer})
+    network.get_input_embeddings = network.get_output_embeddings = lambda: None
+    recipe = classify.model_copy(update={"optimizer": "muon", "weight_decay": 0.0, "learning_rate": 1.0})
+    [muon] = optimizers.build(network, recipe)
+    u, v = torch.linalg.qr(torch.randn(6, 6))[0], torch.linalg.qr(torch.randn(8, 8))[0]
+    layer.weight.grad = u @ torch.diag(torch.tensor([9.0, 5.0, 3.0, 1.0, 0.5, 0.3])) @ v[:6]
+    before = layer.weight.detach().clone()
+    muon.step()
+    sizes = torch.linalg.svdvals(before - layer.weight.detach())
+    assert sizes.max() / sizes.min() < 2  # of the gradient: 30
+
+
+def test_each_name_is_its_own_optimizer(classify):
+    network = model()
+    found = {}
+    for fields in ({"optimizer": "adamw"}, {"optimizer": "adam"}, {"optimizer": "sgd"}):
+        [one] = optimizers.build(network, classify.model_copy(update=fields))
+        found[fields["optimizer"]] = type(one)
+    assert found == {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam, "sgd": torch.optim.SGD}
+    [plain] = optimizers.build(network, classify.model_copy(update={"optimizer": "sgd"}))
+    [heavy] = optimizers.build(network, classify.model_copy(update={"optimizer": "sgd", "momentum": 0.8}))
+    assert (plain.defaults["momentum"], heavy.defaults["momentum"]) == (0.0, 0.8)
+
+
 def test_weight_decay_is_for_matrices_only(classify):
     network = model()
     [adamw] = optimizers.build(network, classify.model_copy(update={"weight_decay": 0.3}))

@@ -348,6 +348,39 @@ class GatePolicy(Recipe):
     """Test rows on which both models are asked again with typing errors, and timed; 0: none."""
 
 
+class ScreeningPolicy(Recipe):
+    """Which feedback may teach. A pure function of the rows: the same cut and policy admit the same ones."""
+
+    kind: Literal["screening"] = "screening"
+    burst_rows: int = Field(default=60, gt=0)
+    """One subject's rows in `burst_seconds`; more are refused."""
+    burst_seconds: float = Field(default=10.0, gt=0)
+    influence_share: float = Field(default=0.25, gt=0, le=1)
+    """Of the admitted rows, one subject's at most; those without a subject count as one, channel by channel."""
+    influence_rows: int = Field(default=50, ge=0)
+    """So many of a subject's rows are never too many."""
+    influence_subjects: int = Field(default=5, gt=0)
+    """Below so many subjects there is no share to speak of, and `influence_share` is not applied."""
+    declared_channels: tuple[str, ...] = ("scripted-rater",)
+    """Channels of programs that are known to speak much and fast: bursts and influence are not counted there."""
+    import_channels: tuple[str, ...] = ("import",)
+    """Channels whose rows come all at once: bursts are not counted there."""
+    domain_overlap: float = Field(default=0.3, ge=0, lt=1)
+    """Least share of a text's letter trigrams that the training texts hold; 0: any text."""
+    minimum_votes: int = Field(default=5, gt=0)
+    """From so many votes on that others speak of, a rater may be found unreliable in saying a label."""
+    minimum_trust: float = Field(default=0.5, ge=0, lt=1)
+    """Less often right than this, by what the others say: what they say of that label does not teach."""
+    certainty: float = Field(default=0.9, gt=0.5, lt=1)
+    """Posterior probability from which contradicting raters are decided instead of all refused."""
+    canaries: dict[str, str] = {}
+    """Text → its known answer. Feedback on these teaches nothing, and tells who answers in earnest."""
+    canary_failures: int = Field(default=2, gt=0)
+    """So many wrong ones, and more than half of all they were given, and nothing that the subject says teaches."""
+    heldout_share: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the subjects whose feedback is kept aside to measure by, and never trained on."""
+
+
 class TriggerPolicy(Recipe):
     """When new feedback is enough to retrain."""
 
@@ -384,7 +417,8 @@ class Loop(Recipe):
 
 
 AnyRecipe = Annotated[
-    Ingest | Pretrain | Finetune | GatePolicy | TriggerPolicy | Rater | Loop, Field(discriminator="kind")
+    Ingest | Pretrain | Finetune | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
+    Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Any] = TypeAdapter(AnyRecipe)
 

@@ -458,6 +458,24 @@ EN: Mapping[str, str] = {
         "contradictory: others want another answer to the same text"
     ),
     "reason.duplicate of earlier feedback": "duplicate of earlier feedback",
+    "reason.outvoted: those who were right more often want another answer": (
+        "outvoted: those who were right more often want another answer"
+    ),
+    "reason.others and known answers too often speak against this person": (
+        "others and known answers too often speak against this person"
+    ),
+    "reason.a prompt with a known answer, asked to see who answers in earnest": (
+        "a prompt with a known answer, asked to see who answers in earnest"
+    ),
+    "reason.this person fails prompts with known answers": "this person fails prompts with known answers",
+    "reason.holds a key, a token or a password": "holds a key, a token or a password",
+    "reason.speaks to the model, not of the answer": "speaks to the model, not of the answer",
+    "reason.links or repetitions": "links or repetitions",
+    "reason.outside the matter of this table": "outside the matter of this table",
+    "reason.too much at once from one person": "too much at once from one person",
+    "reason.over one person's share of the feedback": "over one person's share of the feedback",
+    "reason.kept aside to measure by": "kept aside to measure by",
+    "reason.appealed by an operator": "appealed by an operator",
     "step.current": "looking up the data",
     "heart.growing.note": "The first models are being grown right now.",
 }

@@ -20,6 +20,7 @@ from components.recipes import (
     Loop,
     PackageSource,
     Pretrain,
+    ScreeningPolicy,
     Source,
     TriggerPolicy,
     load_recipe,
@@ -145,6 +146,12 @@ def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:
 def gate(policy: GatePolicy | None) -> GatePolicy:
     """What was asked for, or the installation's gate: `recipes/gate.yaml`."""
     found: GatePolicy = policy or load_recipe(RECIPES / "gate.yaml")
+    return found
+
+
+def screening() -> ScreeningPolicy:
+    """Which feedback may teach, in this installation: `recipes/screening.yaml`."""
+    found: ScreeningPolicy = load_recipe(RECIPES / "screening.yaml")
     return found
 
 

@@ -129,7 +129,7 @@ def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: boo
 @task(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
 def collect(table: str, cut: int, recipe: Finetune) -> Collected:
     """Screened, admitted rows as a data version; refused ones with their reason."""
-    found = retraining.collect(table, cut=cut, task=recipe.task, settings=load_settings())
+    found = retraining.collect(table, cut=cut, task=recipe.task, settings=load_settings(), policy=policies.screening())
     return shown.collected(found)
 
 

@@ -12,7 +12,7 @@ from components.feedback import fates
 from components.feedback.curation import rows_for_training
 from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
-from components.recipes import Finetune, TriggerPolicy
+from components.recipes import Finetune, ScreeningPolicy, TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
@@ -78,7 +78,7 @@ def release(table: str, *, holder: str, settings: Settings) -> None:
         ledger.release(lease_name(table), holder=holder)
 
 
-def collect(table: str, *, cut: int, task: str, settings: Settings) -> Collected:
+def collect(table: str, *, cut: int, task: str, settings: Settings, policy: ScreeningPolicy | None = None) -> Collected:
     """Screens the feedback up to `cut`, commits the admitted rows as a data version, and records every row's fate.
 
     Raises:
@@ -90,7 +90,7 @@ def collect(table: str, *, cut: int, task: str, settings: Settings) -> Collected
         raise DataStoreError("there is no data version to add feedback to", "ingest first")
     with Ledger(settings) as ledger:
         data_dir = versioning.path_of(base, settings)
-        curated = rows_for_training(ledger, table, cut, task=get_task(task), data_dir=data_dir)
+        curated = rows_for_training(ledger, table, cut, task=get_task(task), data_dir=data_dir, policy=policy)
         data = versioning.admit(curated.rows, table=table, settings=settings) if curated.admitted else None
         fates.screened(ledger, curated, data=data)
     log.info("%d rows admitted, %d refused: %s", len(curated.admitted), len(curated.refused), curated.reasons)

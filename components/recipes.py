@@ -58,6 +58,38 @@ class DocstringSource(Recipe):
     table: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
 
 
+MissingPolicy = Annotated[
+    str, Field(pattern=r"^(drop|constant(=.+)?|most_frequent|mean|median|interpolate|regression)$")
+]
+
+
+class TextRules(Recipe):
+    """What becomes of an own table's texts besides what becomes of all; each rule is off until it is asked for."""
+
+    compatible_characters: bool = False
+    """Full-width letters, ligatures and odd spaces become their plain forms (NFKC)."""
+    languages: tuple[str, ...] = ()
+    """Only texts in these are kept, e.g. `[en, zh]`; `und` stands for those whose language cannot be told."""
+    min_language_confidence: float = Field(default=0.5, ge=0, le=1)
+    """Below, a text's language counts as `und`."""
+    gopher: bool = False
+    """Gopher's quality rules (Rae et al. 2021), which are for documents of 50 words or more."""
+    gopher_repetition: bool = False
+    """Gopher's limits of repeated lines, paragraphs and n-grams."""
+    c4: bool = False
+    """C4's rules (Raffel et al. 2020): lines that are no sentences go, and pages that are left with too few."""
+    blocked_words: Path | None = None
+    """A file with a word a line; texts with one of them are dropped."""
+    near_duplicate_threshold: float = Field(default=0.9, gt=0, le=1)
+    """Of texts whose sets of word pairs overlap so much (Jaccard) one is kept."""
+    decontaminate: tuple[Path, ...] = ()
+    """Benchmarks: files of texts, `.jsonl` or one a line. A row that holds a piece of one is dropped."""
+    decontaminate_own_tests: bool = False
+    """The same against the test splits of the other tables."""
+    decontaminate_words: int = Field(default=13, ge=5)
+    """So many words in a row make a piece (Brown et al. 2020)."""
+
+
 class FileSource(Recipe):
     """A table of the user's own: a file, a folder or a glob of them, an address, or a SQL query."""
 
@@ -90,8 +122,11 @@ class FileSource(Recipe):
     columns: dict[str, str] = {}
     """Our column → the file's column, where the names differ."""
     licence: str = "unstated"
-    missing: dict[str, Literal["drop", "constant", "most_frequent"]] = {}
+    missing: dict[str, MissingPolicy] = {}
     """Column → what to do where it is empty; rows without text or label are dropped by default."""
+    rules: TextRules = TextRules()
+    stratified: bool = False
+    """Of tables with labels: the test split has its share of each label, as far as whole groups allow."""
     labels: tuple[str, ...] = ()
     """The labels there may be; a row with another is rejected. None given: those of the file."""
 
@@ -288,6 +323,29 @@ class Pretrain(Training):
         return self.num_heads or max(1, self.hidden_size // 64)
 
 
+class Augmentation(Recipe):
+    """Rows made of the training split's own, for training only: nothing that is measured by is touched."""
+
+    methods: tuple[Literal["synonyms", "swap", "delete", "insert", "characters", "sentences"], ...] = Field(
+        ("synonyms", "swap", "delete", "insert"), min_length=1
+    )
+    """Of these one is drawn for each new row: the four of Wei and Zou (2019), typing mistakes, sentence order."""
+    copies: int = Field(1, ge=0)
+    """New rows of each row."""
+    word_share: float = Field(0.1, gt=0, lt=1)
+    """Share of a text's words that is changed."""
+    balance: bool = False
+    """Of tables with labels: rarer labels get more new rows, until they have as many as the commonest."""
+    max_growth: float = Field(4.0, ge=1)
+    """Of `balance`: no label grows beyond so many times its rows."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not self.copies and not self.balance:
+            raise ValueError("copies: 0 without balance makes no rows; leave augmentation out")
+        return self
+
+
 class Finetune(Training):
     kind: Literal["finetune"] = "finetune"
     task: str
@@ -305,6 +363,8 @@ class Finetune(Training):
     max_test_rows: int | None = Field(None, gt=0)
     max_new_tokens: int | None = Field(None, gt=0)
     """The longest answer, of generative tasks, which need it."""
+    augmentation: Augmentation | None = None
+    """More rows out of those of split `train`; none by default."""
     role: Literal["candidate", "control"] = "candidate"
     """A control is trained and measured for comparison; the gate never promotes it."""
 
@@ -312,6 +372,8 @@ class Finetune(Training):
     def _rank_fits(self) -> Self:
         if (self.adaptation == "lora") != (self.lora_rank is not None):
             raise ValueError("lora_rank goes with adaptation: lora, and only with it")
+        if self.augmentation and "train" not in self.splits:
+            raise ValueError("augmentation is of split train, which splits does not name")
         if self.patience_evaluations and not self.validation_share:
             raise ValueError("patience_evaluations: there is nothing to evaluate on; give a validation_share")
         return self

@@ -5,19 +5,28 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from components.data import files, sources
+from components.data import files, filters, sources
 from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
+from components.data.decontamination import drop_contaminated
 from components.data.dedup import drop_duplicates, drop_near_duplicates
 from components.data.privacy import mask_row
 from components.data.readers.opening import InputNote
 from components.data.splits import split_by_quota, split_by_share, split_corpus
-from components.data.tables import CORPUS, columns, table_names, target_column, write_split, write_table_info
+from components.data.tables import (
+    CORPUS,
+    columns,
+    read_split,
+    table_names,
+    target_column,
+    write_split,
+    write_table_info,
+)
 from components.errors import DataError, MappingError, RecipeError
 from components.recipes import BookSource, DocstringSource, FileSource, Ingest, InterpreterSource, PackageSource
 from components.settings import Settings
@@ -52,6 +61,8 @@ class BuildReport:
     """Table → what was done to how many kept rows: masked, shortened, filled in."""
     inputs: dict[str, InputNote] = field(default_factory=dict)
     """Own table → what was read, and how."""
+    statistics: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Own table → source → rows, kept, characters, words, languages (see `filters.statistics`)."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Stage → seconds."""
 
@@ -123,7 +134,8 @@ def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Prog
         report.tables[gold.table] = gold.task
         clock.stage(f"{gold.table}: read, mask, deduplicate, split")
     for own in own_files:
-        made[own.table] = _own_table(own, recipe, report, settings)
+        others = {table: rows for table, rows in made.items() if table != own.table}
+        made[own.table] = _own_table(own, recipe, report, settings, base=base, others=others)
         report.tables[own.table] = own.task
         clock.stage(f"{own.table}: read, mask, deduplicate, split")
     for table, rows in made.items():
@@ -184,36 +196,79 @@ def _has_labels(task: Task | None) -> bool:
     return task is not None and column_type(task, task.columns[1]) == "label"
 
 
-def _own_table(own: FileSource, recipe: Ingest, report: BuildReport, settings: Settings) -> list[Row]:
+def _own_table(
+    own: FileSource,
+    recipe: Ingest,
+    report: BuildReport,
+    settings: Settings,
+    *,
+    base: Path | None,
+    others: Mapping[str, Sequence[Row]],
+) -> list[Row]:
     reading = files.read_file(own, max_chars=recipe.max_text_chars, cache=settings.workspace.inputs)
     rows, num_shortened = reading.rows, reading.num_shortened
     report.inputs[own.table] = reading.note
     task = None if own.task == CORPUS else get_task(own.task)
+    changed = filters.apply_rules(rows, own.rules)
+    if task is not None and changed:
+        for row in kept(rows):
+            files.fit_row(row, task)  # what points into a text must point into the one that it has become
     _clean(rows, report, own.table, task=task)
+    measured = _measured_by(base, own.table)
     if task is None or task.distinct_texts:
-        drop_near_duplicates(rows, threshold=0.9)
+        drop_near_duplicates(rows, threshold=own.rules.near_duplicate_threshold, first=measured)
+    benchmark = filters.read_benchmarks(own.rules.decontaminate)
+    if own.rules.decontaminate_own_tests:
+        benchmark += _test_texts(base, others, without=own.table)
+    if benchmark:
+        drop_contaminated(rows, benchmark, num_words=own.rules.decontaminate_words)
     for row in kept(rows):
         row.group = row.group or row.id
-    if own.task == "corpus":
-        split_corpus(rows, max_chars=1 << 40, heldout_share=recipe.corpus_heldout_share, seed=recipe.seed)
+    if own.task == CORPUS:
+        share = recipe.corpus_heldout_share
+        split_corpus(rows, max_chars=1 << 40, heldout_share=share, seed=recipe.seed, before=measured)
     else:
-        split_by_share(rows, recipe.test_share, seed=recipe.seed, by_label=_has_labels(task))
+        split_by_share(
+            rows,
+            recipe.test_share,
+            seed=recipe.seed,
+            by_label=_has_labels(task),
+            before=dict.fromkeys(measured, "test"),
+            stratified=own.stratified,
+        )
+    report.statistics[own.table] = filters.statistics(rows)
+    report.changed[own.table] |= changed
     report.changed[own.table] |= {"shortened": num_shortened, "filled in": sum(bool(row.imputed) for row in kept(rows))}
     _check_usable(own, rows)
     return rows
 
 
+def _measured_by(base: Path | None, table: str) -> set[str]:
+    """Ids of the rows that the version before measured by: they are never trained on later."""
+    if base is None or table not in table_names(base):
+        return set()
+    return {row_id for split in ("test", "heldout") for row_id in read_split(base, table, split)["id"]}
+
+
+def _test_texts(base: Path | None, made: Mapping[str, Sequence[Row]], *, without: str) -> list[str]:
+    texts = [row.text for rows in made.values() for row in kept(rows) if row.split == "test"]
+    for table in table_names(base) if base else []:
+        if base and table not in made and table != without:
+            texts += read_split(base, table, "test")["text"].tolist()
+    return texts
+
+
 def _gold_table(gold: DocstringSource, recipe: Ingest, report: BuildReport, settings: Settings) -> list[Row]:
     task = get_task(gold.task)
     quotas = recipe.table_split_rows.get(gold.table, recipe.split_rows)
-    enough = int(SURPLUS * sum(quotas.values()) / len(gold.assets))
+    enough = int(SURPLUS * sum(quotas.values()))  # of each: one package may hold most of what there is
     rows = sources.read_gold(
         gold.assets, task=task, settings=settings, max_chars=recipe.max_text_chars, enough=enough, seed=recipe.seed
     )
     _clean(rows, report, gold.table, task=task)
     if task.distinct_texts:
         drop_near_duplicates(rows)
-    split_by_quota(rows, quotas, seed=recipe.seed, strata="source")
+    split_by_quota(rows, quotas, seed=recipe.seed, strata="origin")  # one stratum
     _check_quotas(gold.table, rows, quotas)
     return rows
 

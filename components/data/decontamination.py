@@ -13,7 +13,7 @@ from components.data.shingles import hashed_words, ngrams
 
 NUM_WORDS = 13
 MIN_WORDS = 5
-"""A benchmark's text of fewer words than `NUM_WORDS` is searched for whole; of fewer than these it is everyday speech."""
+"""A benchmark's text of fewer words than `NUM_WORDS` is searched for whole; of fewer than these it is not."""
 
 
 class Contamination:

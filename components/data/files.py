@@ -114,7 +114,8 @@ def _fill(rows: Sequence[Row], recipe: FileSource, answer_column: str) -> None:
     policies = {("answer" if name == answer_column else name): policy for name, policy in recipe.missing.items()}
     if not answer_column:
         policies.setdefault("answer", "constant")  # a corpus has no answers
-    handle_missing(rows, policies)
+    has_names = not answer_column or column_type(get_task(recipe.task), answer_column) == "label"
+    handle_missing(rows, policies, closed={"answer"} if has_names else set())
     for row in rows:
         if not answer_column:
             row.answer, row.imputed = "", row.imputed.replace("answer", "").strip(",")

@@ -6,7 +6,7 @@ a known language is in docs/benchmarks.md (`language`).
 """
 
 import re
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,8 +51,8 @@ _SMALL_WORDS = {
     "seu suas seus ele ela são ser este esta isso quando muito já também só pelo pela até entre depois sem mesmo aos "
     "você está pode deve ou tem cada nenhum nenhuma num numa todos qual",
     "it": "il lo la i gli le di del della dei delle dello degli un una uno e è in che per con non si da dal dalla al "
-    "alla ai alle nel nella nei nelle su sul sulla come più ma anche questo questa questi sono essere stato ha ho hanno "
-    "o se quando dove tra fra ogni suo sua loro può deve deve nessun nessuna cui",
+    "alla ai alle nel nella nei nelle su sul sulla come più ma anche questo questa questi sono essere stato ha ho "
+    "hanno o se quando dove tra fra ogni suo sua loro può deve deve nessun nessuna cui",
     "nl": "de het een en van in is dat op te zijn met voor niet aan er om ook als dan maar bij of uit nog naar heeft "
     "hij zij ze wordt worden door over deze dit die was hebben kan kunnen moet moeten geen uw je wij we u meer zo "
     "tot wel alle elk elke hun haar mijn onder tussen",
@@ -125,7 +125,7 @@ def identify(text: str) -> Guess:
 
 def _latin(text: str) -> Guess:
     evidence, letters = _evidence()
-    scores: Counter[str] = Counter()
+    scores: dict[str, float] = defaultdict(float)
     found = _LATIN_WORD.findall(text.lower())
     for word in found:
         for language, weight in evidence.get(word, ()):
@@ -141,7 +141,7 @@ def _latin(text: str) -> Guess:
                 scores[language] += 0.5 * weight
     if not scores:
         return Guess(UNDETERMINED, 0.0)
-    language, best = scores.most_common(1)[0]
+    language, best = max(scores.items(), key=lambda score: score[1])
     if best < 0.03 * len(found) or best < 0.25:
         return Guess(UNDETERMINED, 0.0)
     return Guess(language, round(best / sum(scores.values()), 3))

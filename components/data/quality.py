@@ -1,8 +1,8 @@
 """Quality filters with the thresholds of the papers: Gopher (Rae et al. 2021) and C4 (Raffel et al. 2020).
 
 Each takes a text and answers '' or the reason for which it is not kept; none knows where the text came from.
-The rules were written for English web pages. For Chinese and Japanese every character of theirs counts as a word, and the
-rules about word length, letters and English stop words do not apply.
+The rules were written for English web pages. For Chinese and Japanese every character of theirs counts as a word, and
+the rules about word length, letters and English stop words do not apply.
 """
 
 import re
@@ -74,25 +74,25 @@ def gopher_reason(text: str, *, rules: GopherQuality = _QUALITY) -> str:
     east = is_east_asian(text)
     tokens = words(text) if east else text.split()
     if not rules.min_words <= len(tokens) <= rules.max_words:
-        return "Gopher: number of words"
+        return "Gopher, number of words"
     if not east:
         mean = sum(map(len, tokens)) / len(tokens)
         if not rules.min_mean_word_chars <= mean <= rules.max_mean_word_chars:
-            return "Gopher: mean word length"
+            return "Gopher, mean word length"
     ellipses = text.count("...") + text.count("…")
     if max(text.count("#"), ellipses) > rules.max_symbols_per_word * len(tokens):
-        return "Gopher: symbols to words"
+        return "Gopher, symbols to words"
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if sum(line.startswith(_BULLETS) for line in lines) > rules.max_bullet_lines * len(lines):
-        return "Gopher: bullet lines"
+        return "Gopher, bullet lines"
     if sum(line.endswith(_ELLIPSES) for line in lines) > rules.max_ellipsis_lines * len(lines):
-        return "Gopher: lines that end in an ellipsis"
+        return "Gopher, lines that end in an ellipsis"
     if east:
         return ""
     if sum(any(map(str.isalpha, token)) for token in tokens) < rules.min_words_with_letter * len(tokens):
-        return "Gopher: words without letters"
+        return "Gopher, words without letters"
     if len(STOP_WORDS & set(re.findall(r"[a-z]+", text.lower()))) < rules.min_stop_words:
-        return "Gopher: stop words"
+        return "Gopher, stop words"
     return ""
 
 
@@ -110,9 +110,9 @@ def gopher_repetition_reason(text: str, *, rules: GopherRepetition = _REPETITION
     ):
         again = _repeated(parts)
         if len(again) > share * len(parts):
-            return f"Gopher: duplicate {what}"
+            return f"Gopher, duplicate {what}"
         if sum(map(len, again)) > chars * len(text):
-            return f"Gopher: characters in duplicate {what}"
+            return f"Gopher, characters in duplicate {what}"
     lengths = np.array([len(word) for word in words(text)], np.int64)  # (W,)
     hashed = hashed_words([text])
     for field in fields(rules):
@@ -121,7 +121,7 @@ def gopher_repetition_reason(text: str, *, rules: GopherRepetition = _REPETITION
         kind, size = field.name.split("_")[0], int(field.name.split("_")[1])
         covered = _covered(ngrams(hashed, size).flat, size, len(lengths), only_top=kind == "top")
         if lengths[covered].sum() > getattr(rules, field.name) * max(1, lengths.sum()):
-            return f"Gopher: {'most frequent' if kind == 'top' else 'duplicate'} {size}-gram"
+            return f"Gopher, {'most frequent' if kind == 'top' else 'duplicate'} {size}-gram"
     return ""
 
 
@@ -184,18 +184,18 @@ def c4_lines(text: str, *, rules: C4 = _C4) -> str:
     return "\n".join(good)
 
 
-def c4_reason(text: str, *, rules: C4 = _C4, blocked_words: Collection[str] = ()) -> str:
-    """Why a page is not kept by C4's rules, after `c4_lines`; '' when it is.
+def c4_reason(text: str, *, rules: C4 | None = _C4, blocked_words: Collection[str] = ()) -> str:
+    """Why a page is not kept by C4's rules, after `c4_lines`; '' when it is. Without `rules`, by blocked words only.
 
     The paper's list of obscene words is not part of this package: give your own, in lower case.
     """
     lowered = text.lower()
-    if "lorem ipsum" in lowered:
-        return "C4: lorem ipsum"
-    if "{" in text:
-        return "C4: curly bracket"
+    if rules and "lorem ipsum" in lowered:
+        return "C4, lorem ipsum"
+    if rules and "{" in text:
+        return "C4, curly bracket"
     if blocked_words and not set(blocked_words).isdisjoint(re.findall(r"[^\W\d_]+", lowered)):
-        return "C4: blocked word"
-    if len(_SENTENCE_END.findall(text)) < rules.min_sentences:
-        return "C4: too few sentences"
+        return "C4, blocked word"
+    if rules and len(_SENTENCE_END.findall(text)) < rules.min_sentences:
+        return "C4, too few sentences"
     return ""

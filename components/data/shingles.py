@@ -97,7 +97,7 @@ def _kinds() -> npt.NDArray[np.uint8]:
 
 def _powers(exponents: npt.NDArray[np.int64]) -> Hashes:
     most = int(exponents.max(initial=0)) + 1
-    return np.cumprod(np.full(most, _FACTOR, np.uint64))[exponents]
+    return np.cumprod(np.full(most, _FACTOR, np.uint64), dtype=np.uint64)[exponents]
 
 
 def ngrams(hashed: Ragged, size: int) -> Ragged:

@@ -1,8 +1,9 @@
 """Which row goes into which split: by hashes of what it is, so that the answer is the same on every machine."""
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from components.data.cleaning import FILE_SHARE, FILLED_IN_TEST, QUOTA, RARE_LABEL, Row, kept
 
@@ -54,19 +55,41 @@ def split_by_quota(rows: Sequence[Row], quotas: Mapping[str, int], *, seed: int,
             row.reason = QUOTA
 
 
-def split_by_share(rows: Sequence[Row], test_share: float, *, seed: int, by_label: bool) -> None:
+def split_by_share(
+    rows: Sequence[Row],
+    test_share: float,
+    *,
+    seed: int,
+    by_label: bool,
+    before: Mapping[str, str] = MappingProxyType({}),
+    stratified: bool = False,
+) -> None:
     """Into train and test by the hash of each row's group: rows that come later move none that are there.
 
-    With `by_label`, a label that the hashes leave without a test (or train) row gives the group nearest to the
-    boundary; a label that lives in one group only cannot be in both, and is rejected.
+    `before` is row id → split in the version before, and stands above the hash: what was measured by is never trained
+    on, whatever is added and however the labels lie. A group with rows on both sides goes to test.
+
+    With `by_label`, a label that is left without a test row gives the group nearest to the boundary, and one without a
+    train row keeps its last; a label that lives in one group only cannot be in both, and is rejected. With `stratified`
+    as well, new groups are taken into test, nearest to the boundary first, while a label of theirs lacks its share of
+    rows, and left out of it where none does: as even as whole groups allow.
     """
-    where = {group: "test" if unit(seed, group) < test_share else "train" for group in {r.group for r in kept(rows)}}
+    groups_of: dict[str, set[str]] = defaultdict(set)
+    labels_of: dict[str, Counter[str]] = defaultdict(Counter)
+    fixed: dict[str, str] = {}
+    for row in kept(rows):
+        groups_of[row.answer].add(row.group)
+        labels_of[row.group][row.answer] += 1
+        if (earlier := before.get(row.id)) in {"train", "test"} and fixed.get(row.group) != "test":
+            fixed[row.group] = earlier
+    by_hash = sorted(labels_of, key=lambda group: (unit(seed, group), group))
+    if stratified and by_label:
+        where = _even(by_hash, labels_of, fixed, test_share)
+    else:
+        where = {group: "test" if unit(seed, group) < test_share else "train" for group in by_hash} | fixed
     if by_label:
-        groups_of: dict[str, set[str]] = defaultdict(set)
-        for row in kept(rows):
-            groups_of[row.answer].add(row.group)
         for label in sorted(groups_of):
-            groups = sorted(groups_of[label], key=lambda group: (unit(seed, group), group))
+            groups = [group for group in by_hash if group in groups_of[label]]
             if len(groups) < 2:
                 for row in kept(rows):
                     if row.answer == label:
@@ -74,15 +97,52 @@ def split_by_share(rows: Sequence[Row], test_share: float, *, seed: int, by_labe
             elif all(where[group] == "train" for group in groups):
                 where[groups[0]] = "test"
             elif all(where[group] == "test" for group in groups):
-                where[groups[-1]] = "train"
+                movable = [group for group in groups if fixed.get(group) != "test"]
+                if movable:
+                    where[movable[-1]] = "train"
+                else:  # every group of it was measured by: nothing may be learned from
+                    for row in kept(rows):
+                        if row.answer == label:
+                            row.reason = RARE_LABEL
     for row in kept(rows):
         row.split = where[row.group]
-        if row.split == "test" and {"label", "target"} & set(row.imputed.split(",")):
+        if row.split == "test" and set(row.imputed.split(",")) - {"", "source", "licence", "group"}:
             row.reason = FILLED_IN_TEST  # a guess is nothing to measure by
 
 
-def split_corpus(rows: Sequence[Row], *, max_chars: int, heldout_share: float, seed: int) -> None:
-    """Per source, documents in the order of their hashes until `max_chars`; a share, one at least, is held out."""
+def _even(
+    by_hash: Sequence[str], labels_of: Mapping[str, Mapping[str, int]], fixed: Mapping[str, str], test_share: float
+) -> dict[str, str]:
+    """Group → split, each label's share of test rows as near to `test_share` as whole groups in order get it."""
+    total: Counter[str] = Counter()
+    lacking: Counter[str] = Counter()
+    for group in by_hash:
+        total.update(labels_of[group])
+    for label, number in total.items():
+        lacking[label] = round(test_share * number)
+    for group, split in fixed.items():
+        if split == "test":
+            lacking.subtract(labels_of[group])
+    where = dict(fixed)
+    for group in by_hash:
+        if group in where:
+            continue
+        counts = labels_of[group]
+        gain = sum(min(number, max(lacking[label], 0)) for label, number in counts.items())
+        loss = sum(max(number - max(lacking[label], 0), 0) for label, number in counts.items())
+        where[group] = "test" if gain > loss else "train"
+        if gain > loss:
+            lacking.subtract(counts)
+    return where
+
+
+def split_corpus(
+    rows: Sequence[Row], *, max_chars: int, heldout_share: float, seed: int, before: Collection[str] = ()
+) -> None:
+    """Per source, documents in the order of their hashes until `max_chars`; a share, one at least, is held out.
+
+    `before` are ids of rows that were held out in the version before: they stay so, whatever is added.
+    """
     by_source: dict[str, list[Row]] = defaultdict(list)
     for row in kept(rows):
         by_source[row.source].append(row)
@@ -97,6 +157,7 @@ def split_corpus(rows: Sequence[Row], *, max_chars: int, heldout_share: float, s
                 num_chars += len(row.text)
                 taken.append(row)
         heldout_chars = 0
-        for row in sorted(taken, key=lambda row: (unit(seed + 1, row.group), row.group)):
-            row.split = "heldout" if heldout_chars < heldout_share * num_chars else "train"
+        for row in sorted(taken, key=lambda row: (row.id not in before, unit(seed + 1, row.group), row.group)):
+            is_out = row.id in before or heldout_chars < heldout_share * num_chars
+            row.split = "heldout" if is_out else "train"
             heldout_chars += len(row.text) if row.split == "heldout" else 0

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data import tables
-from components.errors import DataError, MappingError
+from components.errors import DataError, MappingError, RecipeError
 from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
@@ -66,6 +66,8 @@ def finetune(
     if done := result.load(run_dir, lock):
         return done
     train, held_out = split_off(training_rows(recipe, data_dir=data_dir), recipe)
+    if recipe.augmentation:
+        train = augmented(train, recipe, data_dir=data_dir)
     model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=info.labels, recipe=recipe)
     rows = task.rows(train, tokenizer, recipe, info.labels)
     pad_id: int = tokenizer.pad_token_id
@@ -148,6 +150,34 @@ def training_rows(recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":
             f"table {recipe.table!r} has no rows in {', '.join(recipe.splits)}", "ingest some, or name other splits"
         )
     return rows
+
+
+def augmented(rows: "pd.DataFrame", recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":
+    """Rows to train on with those that the recipe's augmentation makes of split `train`; no other split is touched.
+
+    Raises:
+        RecipeError: the answers of the recipe's task point into its texts, which must then stay as they are.
+    """
+    import pandas as pd
+
+    from components.data.augmentation import augment
+
+    task = get_task(recipe.task)
+    if recipe.augmentation is None:
+        return rows
+    if task.head in {"tagger", "span"}:
+        raise RecipeError(
+            f"{recipe.name}: augmentation: the answers of {task.name} point into the text", "leave it out"
+        )
+    ids = {name: tables.read_split(data_dir, recipe.table, name)["id"] for name in tables.SPLITS}
+    made = augment(
+        rows[rows["id"].isin(ids.pop("train"))],
+        recipe.augmentation,
+        label=task.columns[1] if task.head == "classifier" else "",
+        seed=recipe.seed,
+        never=set(pd.concat([*ids.values(), rows["id"]])),
+    )
+    return pd.concat([rows, made], ignore_index=True)
 
 
 def split_off(rows: "pd.DataFrame", recipe: Finetune) -> "tuple[pd.DataFrame, pd.DataFrame]":

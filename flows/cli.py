@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BanyanError, UsageError
+from flows.cli_backup import app as backup_app
 from flows.cli_data import app as data_app
 from flows.cli_graph import app as graph_app
+from flows.cli_key import app as key_app
+from flows.cli_records import app as records_app
+from flows.cli_task import app as task_app
 from flows.cli_training import app as training_app
 
 if TYPE_CHECKING:
@@ -245,11 +249,25 @@ def train(
 
 @app.command()
 def evaluate(
-    table: Table,
+    table: Annotated[str, typer.Argument(help="A table or its model; on a file also MODEL@VERSION.")],
     version: Annotated[int | None, typer.Option("--version", help="Model version (default: the champion).")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="With --file: its language task.")] = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Measure on this file, here and now.")] = None,
+    format_: Annotated[
+        str | None, typer.Option("--format", help="squad, iob2, tsv, jsonl, mbpp … (default: by the file's ending).")
+    ] = None,
+    columns: Annotated[str, typer.Option("--columns", help="Where names differ, ours=the file's: text=body")] = "",
+    max_rows: Annotated[int | None, typer.Option("--max-rows", min=1, help="The first so many rows only.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure a registered version on the newest data."""
+    """Measure a registered version on the newest data, or on a file."""
+    if file or task or format_ or columns or max_rows:
+        from flows.cli_task import evaluate_file
+
+        which = table if version is None else f"{table}@{version}"
+        facts, lines = evaluate_file(which, task=task, file=file, format=format_, columns=columns, max_rows=max_rows)
+        _say(as_json, facts, *lines, "Next: banyan task list")
+        return
     from flows.outcomes import figures
 
     settings = _settings()
@@ -377,6 +395,10 @@ def rate(
 # ---------------------------------------------------------------- groups
 
 app.add_typer(training_app)
+app.add_typer(records_app)
+app.add_typer(key_app, name="key")
+app.add_typer(backup_app)
+app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 app.add_typer(graph_app, name="graph")
 

@@ -151,7 +151,7 @@ def _examples(rows: pa.Table, folder: Path, was: str) -> tuple[dict[str, str], .
     if not len(rows):
         return ()
     chosen = rows.take(pc.select_k_unstable(rows, NUM_EXAMPLES, sort_keys=[("id", "ascending")])).to_pylist()
-    texts = {}
+    texts: dict[tuple[str, str], str] = {}
     for split in sorted({row["split"] for row in chosen}):
         ids = [row["id"] for row in chosen if row["split"] == split]
         read = pq.read_table(folder / f"{split}.parquet", columns=["id", "text"], filters=[("id", "in", ids)])

@@ -52,16 +52,16 @@ def read_arrow(content: bytes, *, name: str) -> RawTable:
         InputFileError: truncated, damaged, or not Arrow.
         MappingError: a column that is there twice.
     """
-    table = _arrow(content, name)
-    _check_names(table.column_names, name)
+    table, names = _arrow(content, name)
+    _check_names(names, name)
 
     def rows(wanted: Collection[str], /) -> Iterator[RawRow]:
         try:
-            yield from table_rows(table.select([column for column in table.column_names if column in wanted]))
+            yield from table_rows(table.select([column for column in names if column in wanted]))
         except _DAMAGE as err:
             raise InputFileError(f"{name} is damaged ({len(content)} bytes): {err}", _AGAIN) from err
 
-    return RawTable(table.column_names, rows)
+    return RawTable(names, rows)
 
 
 def is_saved_dataset(folder: Path) -> bool:
@@ -161,13 +161,12 @@ def _cell(cell: pa.Scalar) -> Any:
         return _Broken(str(err))
 
 
-def _arrow(content: bytes, name: str) -> pa.Table:
+def _arrow(content: bytes, name: str) -> tuple[pa.Table, list[str]]:
     try:
-        if content[:6] == b"ARROW1":
-            with pa.ipc.open_file(pa.BufferReader(content)) as reader:
-                return reader.read_all()
-        with pa.ipc.open_stream(pa.BufferReader(content)) as reader:
-            return reader.read_all()
+        source = pa.BufferReader(content)
+        with pa.ipc.open_file(source) if content[:6] == b"ARROW1" else pa.ipc.open_stream(source) as reader:
+            table = reader.read_all()
+        return table, table.column_names  # a damaged name shows when it is asked for
     except _DAMAGE as err:
         remedy = "write it as Feather version 2" if content[:4] == b"FEA1" else _AGAIN
         raise InputFileError(

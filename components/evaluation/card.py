@@ -1,13 +1,18 @@
 """The model card: what a version is, what made it, what it is worth and what it must not be taken for."""
 
+import math
+
 from components.assets import get_asset
 from components.data.tables import TableInfo
 from components.data.versioning import Manifest
 from components.evaluation.scores import Scores
 from components.recipes import Finetune, Pretrain
 from components.tasks import get_task
+from components.training import hardware
 from components.training.run import TrainingRun
 
+NUM_RESAMPLES = 200
+"""A few seconds for a thousand examples; the ends of an interval then move in their third digit."""
 CAVEAT = (
     "The base weights are public and were pretrained by others on text from the web: they may have seen these texts. "
     "So the figures say which of our models is better, not how well any would do on texts that nobody has published."
@@ -29,9 +34,12 @@ def card_of(
         for part in (
             f"# {run.model}: {recipe.name}",
             _what(recipe),
+            f"## Intended use\n\n{_use(recipe, info=info)}",
             _worth(recipe, run=run, scores=scores, baseline=baseline),
             _data(recipe, manifest=manifest, info=info),
             _made_of(recipe, run=run),
+            _recipe(recipe),
+            _energy(run),
             f"## Limits\n\n{_limits(recipe)}",
         )
         if part
@@ -48,16 +56,59 @@ def _what(recipe: Pretrain | Finetune) -> str:
     return f"{task.title}. `{recipe.base}`, fine-tuned {how} on the table `{recipe.table}`.{role}"
 
 
+def _use(recipe: Pretrain | Finetune, *, info: TableInfo) -> str:
+    if isinstance(recipe, Pretrain):
+        return "To continue texts like those of its corpus, and to be compared with other families on the same data."
+    if recipe.role == "control":
+        return "None: it shows what the same training makes of other rows."
+    answers = f" It answers with one of {len(info.labels)} labels: {', '.join(info.labels)}." if info.labels else ""
+    return (
+        f"Inputs like the rows of `{recipe.table}`, up to {recipe.max_length_tokens} tokens; what is longer is cut."
+        f"{answers} Not for decisions about people, and not where nobody looks at an answer before it has effect."
+    )
+
+
 def _worth(recipe: Pretrain | Finetune, *, run: TrainingRun, scores: Scores | None, baseline: Scores | None) -> str:
     mine = scores.metrics if scores else run.metrics
     other = baseline.metrics if baseline else {}
     name = get_task(recipe.task).baseline_name if isinstance(recipe, Finetune) else ""
+    ranges = [_intervals(recipe, one) for one in (scores, baseline)]
     lines = [f"| | this model | {name} |", "|---|---|---|"] if other else ["| | this model |", "|---|---|"]
     for metric, value in mine.items():
-        lines.append(f"| {metric} | {value:.4g} |" + (f" {other[metric]:.4g} |" if metric in other else ""))
+        cells = [f"{value:.4g}{ranges[0].get(metric, '')}"]
+        if other:
+            cells.append(f"{other[metric]:.4g}{ranges[1].get(metric, '')}" if metric in other else "")
+        lines.append(f"| {metric} | {' | '.join(cells)} |")
+    said = "\n\nIn brackets: 95 % intervals, by resampling the test examples." if any(ranges) else ""
+    if scores and baseline and isinstance(recipe, Finetune):
+        said += _difference(scores, baseline, metric=get_task(recipe.task).metric_name, name=name)
     sample = f"\n\nA sample:\n\n```\n{run.sample}\n```" if run.sample else ""
     where = "On the test split, which nobody trains on" if scores else "On held-out text"
-    return f"## What it is worth\n\n{where}:\n\n" + "\n".join(lines) + sample
+    return f"## What it is worth\n\n{where}:\n\n" + "\n".join(lines) + said + sample
+
+
+def _intervals(recipe: Pretrain | Finetune, scores: Scores | None) -> dict[str, str]:
+    """Metric → its interval in words, where rows were scored."""
+    from components.evaluation.metrics import interval
+
+    if scores is None or isinstance(recipe, Pretrain):
+        return {}
+    found = interval(scores.rows(), get_task(recipe.task), num_resamples=NUM_RESAMPLES)
+    return {metric: f" ({low:.4g} to {high:.4g})" for metric, (low, high) in found.items() if not math.isnan(low)}
+
+
+def _difference(scores: Scores, baseline: Scores, *, metric: str, name: str) -> str:
+    """Example by example, so that what is easy or hard for both cancels out."""
+    pairs = scores.rows().merge(baseline.rows(), on="id", suffixes=("", "_baseline"))
+    if len(pairs) < 2:
+        return ""
+    apart = pairs["score"] - pairs["score_baseline"]
+    half = 1.96 * float(apart.std(ddof=1)) / math.sqrt(len(apart))
+    mean = float(apart.mean())
+    return (
+        f" Paired over {len(apart)} examples, {metric} is {mean:+.4g} ({mean - half:+.4g} to {mean + half:+.4g}) "
+        f"from that of the {name}."
+    )
 
 
 def _data(recipe: Pretrain | Finetune, *, manifest: Manifest, info: TableInfo) -> str:
@@ -84,7 +135,29 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
     )
 
 
+def _recipe(recipe: Pretrain | Finetune) -> str:
+    import yaml
+
+    content = yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
+    return f"## Recipe\n\nWhat is not said is by default.\n\n```yaml\nkind: {recipe.kind}\n{content}```"
+
+
+def _energy(run: TrainingRun) -> str:
+    """From time and what such parts draw: nothing here measures it."""
+    threads, device = int(run.lock["threads"]), str(run.lock["device"])
+    watts = hardware.watts(device=device, num_threads=threads, memory_gb=hardware.memory_gb())
+    parts = f"{threads} busy cores at {hardware.WATTS_A_CPU_CORE:.0f} W and the machine's memory"
+    parts += "" if device == "cpu" else f", {device} at its board's limit where it is known"
+    return (
+        f"## Energy\n\nAbout {watts * run.seconds / 3600:.3g} Wh for {run.seconds:.0f} s of training. An **estimate** "
+        f"from time, not measured: {parts} (Lannelongue et al. 2021). Evaluation, cooling and failed attempts are not in it."
+    )
+
+
 def _limits(recipe: Pretrain | Finetune) -> str:
     if isinstance(recipe, Pretrain):
         return "A small model of a small corpus: it shows that the pipeline works, and answers nobody."
-    return CAVEAT
+    return (
+        f"{CAVEAT}\n\nThe figures hold for inputs like those of the test split. What the rows get wrong or leave out, "
+        "it gets wrong; its confidence is a number of its own, not a probability that was checked on your texts."
+    )

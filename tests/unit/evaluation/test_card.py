@@ -1,0 +1,82 @@
+"""The model card, of a training whose figures are known."""
+
+from datetime import UTC, datetime
+
+import pandas as pd
+import pytest
+
+from components.data.manifests import Manifest, SplitSummary
+from components.data.tables import TableInfo
+from components.evaluation.card import card_of
+from components.evaluation.scores import Scores
+from components.recipes import Finetune, Pretrain
+from components.refs import DataRef
+from components.training.run import TrainingRun
+
+TUNED = Finetune(
+    name="topics", task="classification", table="topics", base="minilm", num_steps=6, learning_rate=0.01, seed=7
+)
+PRETRAINED = Pretrain(name="corpus", num_steps=6, learning_rate=0.01)
+
+
+def scored(tmp_path, name, scores):
+    path = tmp_path / f"{name}.parquet"
+    rows = {"id": [str(i) for i in range(len(scores))], "score": scores, "prediction": "a", "target": "a"}
+    pd.DataFrame(rows).assign(top3=1.0, confidence=0.9).to_parquet(path)
+    return Scores(path=path, metrics={"accuracy": sum(scores) / len(scores), "num_examples": float(len(scores))})
+
+
+@pytest.fixture
+def card(tmp_path):
+    def make(recipe, scores=None, baseline=None, **lock):
+        known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
+        known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
+        run = TrainingRun(
+            model="banyan-topics", run_id="1", run_dir=tmp_path, weights_sha256="w" * 64, lock=known,
+            metrics={"heldout_loss": 2.5}, num_steps=6, seconds=3600.0, sample="def f",
+        )  # fmt: skip
+        rows = {"train": SplitSummary(total=24, sources={}, labels={})}
+        ref = DataRef(version="d" * 32, tables={recipe.table: "t" * 64})
+        manifest = Manifest(
+            ref=ref, name="x", created_at=datetime(2026, 1, 1, tzinfo=UTC), pointer="", rows={recipe.table: rows}
+        )
+        licences = {"sympy": "BSD-3-Clause"}
+        labels = ("graphs", "waves") if recipe is TUNED else ()
+        info = TableInfo(task="classification", labels=labels, columns=("text",), licences=licences)
+        return card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline)
+
+    return make
+
+
+def test_it_says_all_that_somebody_needs_who_would_use_it(card, tmp_path):
+    text = card(TUNED, scored(tmp_path, "mine", [1.0] * 60 + [0.0] * 40), scored(tmp_path, "base", [0.0, 1.0] * 50))
+    headings = [line[3:] for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["Intended use", "What it is worth", "Data", "Made of", "Recipe", "Energy", "Limits"]
+    assert "graphs, waves" in text and "sympy: BSD-3-Clause" in text and "k" * 64 in text
+    assert "learning_rate: 0.01" in text and "seed: 7" in text
+
+
+def test_figures_stand_with_their_interval_beside_the_baseline(card, tmp_path):
+    mine, base = scored(tmp_path, "mine", [1.0] * 60 + [0.0] * 40), scored(tmp_path, "base", [0.0, 1.0] * 50)
+    line = next(line for line in card(TUNED, mine, base).splitlines() if line.startswith("| accuracy"))
+    value, other = (cell.strip() for cell in line.split("|")[2:4])
+    assert value.startswith("0.6 (0.5") and other.startswith("0.5 (0.")
+    assert "accuracy is +0.1 (-0.0" in card(TUNED, mine, base), "paired: the difference has an interval of its own"
+
+
+def test_energy_is_called_an_estimate_and_is_watts_times_hours(card):
+    text = card(PRETRAINED)
+    assert "**estimate**" in text.lower()
+    few, many = (float(card(PRETRAINED, threads=n).split("About ")[1].split(" Wh")[0]) for n in (2, 10))
+    assert many - few == pytest.approx(8 * 12, rel=0.1), "an hour of eight more cores at 12 W"
+
+
+def test_a_pretrained_model_has_no_figures_of_a_test_split(card):
+    text = card(PRETRAINED)
+    assert "On held-out text" in text and "heldout_loss | 2.5" in text
+    assert "95 %" not in text and "def f" in text
+
+
+def test_a_control_is_of_no_use_and_says_so(card):
+    control = TUNED.model_copy(update={"role": "control"})
+    assert "## Intended use\n\nNone" in card(control)

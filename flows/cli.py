@@ -14,6 +14,7 @@ import typer
 from components.errors import BanyanError, UsageError
 from flows.cli_backup import app as backup_app
 from flows.cli_data import app as data_app
+from flows.cli_feedback import app as feedback_app
 from flows.cli_graph import app as graph_app
 from flows.cli_key import app as key_app
 from flows.cli_records import app as records_app
@@ -395,6 +396,7 @@ def rate(
 # ---------------------------------------------------------------- groups
 
 app.add_typer(training_app)
+app.add_typer(feedback_app)
 app.add_typer(records_app)
 app.add_typer(key_app, name="key")
 app.add_typer(backup_app)

@@ -199,6 +199,13 @@ class Journal:
             note = "finished after an interruption: the alias had not moved yet"
         self._append(entry | {"state": "done", "note": note}, event=f"banyan.model.{_EVENTS[move.action]}")
 
+    # ------------------------------------------------------------ asking
+
+    def who_served(self, name: str, *, at: float) -> JournalEntry | None:
+        """The finished move that made a version champion and held at `at` (seconds since the epoch, UTC), or None."""
+        moves = [entry for entry in self._done(name, "champion") if entry.at <= at]
+        return moves[-1] if moves else None
+
     # ------------------------------------------------------------ verifying
 
     def verify(self, registry: Aliases | None = None) -> Health:

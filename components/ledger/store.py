@@ -241,11 +241,16 @@ class Ledger(LedgerQueries):
 
     def raw_prompt(self, request_id: str) -> str | None:
         """What came in word for word; None once the retention has passed."""
-        query = select(raw_prompts.c.text).where(
+        exchange = self.raw_exchange(request_id)
+        return exchange[0] if exchange else None
+
+    def raw_exchange(self, request_id: str) -> tuple[str, str] | None:
+        """What came in and what was said, word for word; None once the retention has passed."""
+        query = select(raw_prompts.c.text, raw_prompts.c.output).where(
             raw_prompts.c.request_id == request_id, raw_prompts.c.at >= self._now() - self._retention_seconds
         )
         rows = self._all(query)
-        return str(rows[0][0]) if rows else None
+        return (str(rows[0][0]), str(rows[0][1])) if rows else None
 
     def purge_raw_prompts(self) -> int:
         """Delete the raw prompts that are past their retention, from the files too; how many there were."""

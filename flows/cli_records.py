@@ -1,0 +1,194 @@
+"""`banyan receipt`, `fate`, `journal`, `who-served`: what the ledger knows, with the stack up or down."""
+
+import json
+from dataclasses import asdict
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from components.errors import BanyanError, UsageError
+
+if TYPE_CHECKING:
+    from components.ledger.schema import JournalEntry
+    from components.lineage import Lineage
+    from components.settings import Settings
+
+app = typer.Typer(no_args_is_help=True)
+journal_app = typer.Typer(no_args_is_help=True, help="Show or verify the chain of alias moves.")
+app.add_typer(journal_app, name="journal")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+
+
+@app.command()
+def receipt(
+    request: Annotated[str, typer.Argument(help="The request id in an answer's receipt, or `last`.")],
+    replay: Annotated[bool, typer.Option("--replay", help="Answer it again, alone, and compare.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Follow an answer back to its model and its data.
+
+    With --replay the exit code is 1 if the answer comes out different.
+    """
+    from components import lineage
+    from flows.gateway import last_request
+
+    settings = _settings()
+    request_id = last_request(settings) if request == "last" else request
+    with _ledger(settings) as ledger:
+        found = lineage.trace(request_id, settings=settings, ledger=ledger)
+        again = lineage.replay(found.answer, settings=settings, ledger=ledger) if replay else None
+    facts = found.as_dict() | ({"replay": asdict(again)} if again else {})
+    lines = _lineage_lines(found)
+    if again:
+        lines.append(f"replay   {again.verdict}" + (f": {again.after!r}" if again.verdict == "different" else ""))
+        lines += [f"         {one}" for one in again.differences]
+    _say(as_json, facts, *lines)
+    raise typer.Exit(1 if again and again.verdict == "different" else 0)
+
+
+@app.command()
+def fate(feedback: Annotated[str, typer.Argument(help="A feedback id.")], as_json: Json = False) -> None:
+    """Say what became of a feedback row."""
+    from flows.gateway import history_lines
+
+    with _ledger(_settings()) as ledger:
+        history = ledger.fate_of(feedback)
+    if not history:
+        raise UsageError(f"there is no feedback {feedback!r}", "`banyan rate` prints its id")
+    found = {"feedback_id": feedback, "fate": history[-1].fate, "history": [asdict(step) for step in history]}
+    _say(as_json, found, *history_lines(found))
+
+
+@app.command()
+def who_served(
+    table: Annotated[str, typer.Argument(help="The table.")],
+    at: Annotated[str, typer.Option("--at", help="ISO 8601, local time unless it names a zone (default: now).")] = "",
+    as_json: Json = False,
+) -> None:
+    """Say which version was champion at a time."""
+    from components.ledger.journal import Journal
+
+    settings = _settings()
+    when = _time(at)
+    name = f"banyan-{table}"
+    with _ledger(settings) as ledger:
+        entry = Journal(ledger, settings.workspace).who_served(name, at=when.timestamp())
+    facts = {"table": table, "at": when.timestamp(), "version": None}
+    if entry is None:
+        _say(as_json, facts, f"Nobody served {table} at {_shown(when.timestamp())}.")
+        return
+    facts |= {"version": entry.to_version, "weights_sha256": entry.weights_sha256, "since": entry.at}
+    _say(
+        as_json,
+        facts | {"actor": entry.actor, "action": entry.action},
+        f"{name} v{entry.to_version} served {table} at {_shown(when.timestamp())}, weights {entry.weights_sha256[:12]}",
+        f"since {_shown(entry.at)}, by {entry.actor} ({entry.action})",
+    )
+
+
+@journal_app.command("log")
+def journal_log(
+    table: Annotated[str | None, typer.Argument(help="Only this table's moves.")] = None, as_json: Json = False
+) -> None:
+    """List the alias moves, oldest first."""
+    with _ledger(_settings()) as ledger:
+        entries = ledger.journal(f"banyan-{table}" if table else None)
+    lines = [_move_line(entry) for entry in entries] or ["No alias was moved yet."]
+    _say(as_json, {"entries": [asdict(entry) for entry in entries]}, *lines)
+
+
+@journal_app.command("verify")
+def journal_verify(as_json: Json = False) -> None:
+    """Check that no entry was changed, removed, reordered or cut off.
+
+    While MLflow can be read, also that its aliases stand where the journal says. Exit code 1 when something is wrong.
+    """
+    from components.ledger.journal import Journal
+    from components.lineage import registry_url
+    from components.registry import Registry
+
+    settings = _settings()
+    with _ledger(settings) as ledger:
+        journal = Journal(ledger, settings.workspace)
+        aliases = "checked"
+        try:
+            health = journal.verify(Registry(registry_url(settings)))
+        except BanyanError as err:
+            health, aliases = journal.verify(), f"not checked: {err.message}"
+    facts = {"ok": health.ok, "entries": health.num_entries, "head": health.head, "aliases": aliases}
+    lines = [f"wrong: {problem}" for problem in health.problems]
+    if health.ok:
+        lines = [f"{health.num_entries} entries, each following the one before; head {health.head[:12]}"]
+    _say(as_json, facts | {"problems": list(health.problems)}, *lines, f"MLflow's aliases: {aliases}")
+    raise typer.Exit(0 if health.ok else 1)
+
+
+# ---------------------------------------------------------------- shared
+
+
+def _settings() -> "Settings":
+    from components.settings import load_settings
+
+    return load_settings()
+
+
+def _ledger(settings: "Settings") -> Any:
+    """The ledger, which is not made just to be found empty."""
+    from components.ledger.store import Ledger
+
+    if settings.ledger_url is None and not settings.workspace.ledger.is_file():
+        raise UsageError(f"there is no ledger in {settings.workspace.root}", "first: banyan ask TABLE TEXT")
+    return Ledger(settings)
+
+
+def _time(text: str) -> datetime:
+    if not text:
+        return datetime.now().astimezone()
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as err:
+        raise UsageError(f"{text!r} is no time", "for example: --at 2026-11-22T14:30") from err
+
+
+def _shown(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _move_line(entry: "JournalEntry") -> str:
+    before = f"v{entry.from_version}" if entry.from_version is not None else "none"
+    move = f"{entry.name} {entry.alias} {before} → v{entry.to_version}"
+    why = f"; {entry.note}" if entry.note else ""
+    return f"{entry.sequence:>4}  {_shown(entry.at)}  {entry.state:<9} {entry.action:<8} {move}, by {entry.actor}{why}"
+
+
+def _lineage_lines(found: "Lineage") -> list[str]:
+    answer, model, data = found.answer, found.model, found.data
+    how = ", ".join(f"{name} {value}" for name, value in sorted(answer.generation.items()))
+    ended = f" ({answer.finish_reason})" if answer.finish_reason else ""
+    lines = [
+        f"answer   {answer.request_id} of {_shown(answer.at)}: {answer.output!r}{ended}",
+        f"model    {answer.model_name} v{answer.model_version}, weights {answer.weights_sha256[:12]}, "
+        f"template {answer.template_sha256[:12]}",
+        f"         {how}",
+    ]
+    if model:
+        lines.append(f"         task {model.task}, registered {_shown(model.created_at)}, run {model.ref.run_id}")
+    if found.lock is not None:
+        commit = f", commit {found.lock['revision'][:12]}" if found.lock.get("revision") else ""
+        lines.append(
+            f"lock     {str(found.lock.get('key', ''))[:12]}: recipe {str(found.lock.get('recipe', ''))[:12]}, "
+            f"code {str(found.lock.get('code', ''))[:12]}, seed {found.lock.get('seed')}{commit}"
+        )
+    if data:
+        lines.append(f"data     {data.ref.version} of {_shown(data.created_at.timestamp())}, recipe {data.name}")
+        for table, digest in sorted(found.tables.items()):
+            split = data.rows.get(table, {}).get("train")
+            sources = ", ".join(f"{name} {rows}" for name, rows in sorted(split.sources.items())) if split else ""
+            lines.append(f"         table {table} {digest[:12]}" + (f": {sources}" if sources else ""))
+    return [*lines, *(f"missing  {one}" for one in found.missing)]
+
+
+def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
+    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

@@ -80,7 +80,7 @@ def download(url: str, *, cache: Path, max_bytes: int, timeout_seconds: float) -
             _check_size(url, total, max_bytes)
             _write_part_state(folder, state)
             with part.open("ab" if goes_on else "wb") as file:
-                _copy(answer.iter_bytes(_CHUNK), file, url, max_bytes)
+                _copy(answer.iter_bytes(), file, url, max_bytes)  # as it comes: what is cut off has been written
             content_type = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     except httpx.InvalidURL as err:
         raise InputFileError(f"{shown(url)} is no address: {err}", "for example: https://example.org/a.csv") from err

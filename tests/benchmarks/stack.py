@@ -2,7 +2,7 @@
 
 A workspace of its own: one start that makes the databases, then three warm ones. Where the settings' workspace has
 champions (`make demo` leaves them), the stack is started on it as well, and what its gateway holds beyond an empty one
-is divided by the models it serves. PSS is the proportional set size: memory shared by n processes counts a nth in each.
+is divided by the models it serves. PSS is the proportional set size: what n processes share counts for 1/n in each.
 """
 
 import json

@@ -144,7 +144,7 @@ def _answer_ours(_: Request, err: BanyanError) -> JSONResponse:
 
 def _ours(err: BanyanError) -> JSONResponse:
     if isinstance(err, NoChampion):
-        return problem(503, "no_champion", err.message, err.remedy, Retry_After="30")
+        return problem(404, "no_champion", err.message, err.remedy)
     if isinstance(err, GatewayUnavailable):
         return problem(503, "unavailable", err.message, err.remedy, Retry_After="2")
     if isinstance(err, LedgerError):

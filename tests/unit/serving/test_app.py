@@ -23,10 +23,10 @@ def error_of(response) -> dict:
 # ---------------------------------------------------------------- answers
 
 
-def test_without_a_champion_the_answer_is_503_with_the_reason(client):
+def test_without_a_champion_the_answer_is_404_with_the_reason(client):
     time.sleep(0.05)  # the first look at the registry
     response = ask(client)
-    assert response.status_code == 503
+    assert response.status_code == 404
     assert error_of(response)["code"] == "no_champion"
     assert "has passed the gate" in error_of(response)["message"]
     assert client.get("/readyz").status_code == 503

@@ -150,8 +150,7 @@ def _energy(run: TrainingRun) -> str:
     parts += "" if device == "cpu" else f", {device} at its board's limit where it is known"
     return (
         f"## Energy\n\nAbout {watts * run.seconds / 3600:.3g} Wh for {run.seconds:.0f} s of training. An **estimate** "
-        f"from time, not measured: {parts} (Lannelongue et al. 2021). Evaluation, cooling and failed attempts are not in "
-        "it."
+        f"from time, not measured: {parts} (Lannelongue et al. 2021). Not in it: evaluation, cooling, failed attempts."
     )
 
 

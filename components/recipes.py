@@ -58,6 +58,19 @@ class DocstringSource(Recipe):
     table: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
 
 
+class CatalogueSource(Recipe):
+    """Translations out of the gettext catalogues in pinned packages."""
+
+    kind: Literal["catalogues"] = "catalogues"
+    assets: tuple[str, ...] = Field(min_length=1)
+    source_language: str = "en"
+    """As the catalogues' folders are named; `en` is the language of the messages themselves."""
+    target_languages: tuple[str, ...] = Field(min_length=1)
+    """With several, a text begins with the one it is to be put into: `>>de<< Save`."""
+    task: Literal["translation"] = "translation"
+    table: str = Field(pattern=r"^[a-z][a-z0-9_-]{0,40}$")
+
+
 MissingPolicy = Annotated[
     str, Field(pattern=r"^(drop|constant(=.+)?|most_frequent|mean|median|interpolate|regression)$")
 ]
@@ -156,7 +169,8 @@ class FileSource(Recipe):
 
 
 Source = Annotated[
-    PackageSource | BookSource | InterpreterSource | DocstringSource | FileSource, Field(discriminator="kind")
+    PackageSource | BookSource | InterpreterSource | DocstringSource | CatalogueSource | FileSource,
+    Field(discriminator="kind"),
 ]
 
 

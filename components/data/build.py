@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from components.data import files, filters, sources
+from components.data.catalogues import read_catalogues
 from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
 from components.data.decontamination import drop_contaminated
 from components.data.dedup import drop_duplicates, drop_near_duplicates
@@ -28,7 +29,15 @@ from components.data.tables import (
     write_table_info,
 )
 from components.errors import DataError, MappingError, RecipeError
-from components.recipes import BookSource, DocstringSource, FileSource, Ingest, InterpreterSource, PackageSource
+from components.recipes import (
+    BookSource,
+    CatalogueSource,
+    DocstringSource,
+    FileSource,
+    Ingest,
+    InterpreterSource,
+    PackageSource,
+)
 from components.settings import Settings
 from components.tasks import get_task
 from components.tasks.base import Task, column_type
@@ -94,11 +103,11 @@ def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Prog
     made: dict[str, list[Row]] = {}
     texts = sources.Texts()
     own_files: list[FileSource] = []
-    marked_up: list[DocstringSource] = []
+    marked_up: list[DocstringSource | CatalogueSource] = []
     for source in recipe.sources:
         if isinstance(source, FileSource):
             own_files.append(source)
-        elif isinstance(source, DocstringSource):
+        elif isinstance(source, DocstringSource | CatalogueSource):
             marked_up.append(source)
         else:
             texts.extend(_read(source, recipe, settings))
@@ -258,13 +267,18 @@ def _test_texts(base: Path | None, made: Mapping[str, Sequence[Row]], *, without
     return texts
 
 
-def _gold_table(gold: DocstringSource, recipe: Ingest, report: BuildReport, settings: Settings) -> list[Row]:
+def _gold_table(
+    gold: DocstringSource | CatalogueSource, recipe: Ingest, report: BuildReport, settings: Settings
+) -> list[Row]:
     task = get_task(gold.task)
     quotas = recipe.table_split_rows.get(gold.table, recipe.split_rows)
-    enough = int(SURPLUS * sum(quotas.values()))  # of each: one package may hold most of what there is
-    rows = sources.read_gold(
-        gold.assets, task=task, settings=settings, max_chars=recipe.max_text_chars, enough=enough, seed=recipe.seed
-    )
+    if isinstance(gold, CatalogueSource):
+        rows = read_catalogues(gold, settings=settings, max_chars=recipe.max_text_chars)
+    else:
+        enough = int(SURPLUS * sum(quotas.values()))  # of each: one package may hold most of what there is
+        rows = sources.read_gold(
+            gold.assets, task=task, settings=settings, max_chars=recipe.max_text_chars, enough=enough, seed=recipe.seed
+        )
     _clean(rows, report, gold.table, task=task)
     if task.distinct_texts:
         drop_near_duplicates(rows)
@@ -319,7 +333,7 @@ def _write(table: str, rows: Sequence[Row], report: BuildReport) -> None:
 def _cell(row: Row, column: str, answer_column: str) -> str:
     if column in row.more:
         return row.more[column]
-    return str(getattr(row, "answer" if column == answer_column else column))
+    return str(getattr(row, "answer" if column == answer_column else column, ""))  # a column of some sources only
 
 
 def _write_rejects(made: dict[str, list[Row]], report: BuildReport) -> None:

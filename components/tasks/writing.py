@@ -1,4 +1,4 @@
-"""Tasks whose answers a model writes, token by token: a causal one goes on with a prompt, an encoder–decoder reads it."""
+"""Tasks whose answers a model writes, token by token: a causal one continues a prompt, an encoder–decoder reads it."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ BATCH_SIZE = 16
 class Writing(Task):
     """What such tasks share; each says its template, its end, and how answers are scored."""
 
-    columns = ("text", "target")
+    columns: tuple[str, ...] = ("text", "target")
     head = "generator"
     lead = " "
     """What stands between prompt and target."""
@@ -68,6 +68,8 @@ class Writing(Task):
         """Logits are computed for the targets alone: the vocabulary is a fifth of SmolLM2's parameters."""
         import torch
 
+        if model.config.is_encoder_decoder:
+            return _loss_of_decoder(model, batch)
         body, head = body_and_head(model)
         mask = batch["attention_mask"]
         hidden = body(
@@ -86,7 +88,8 @@ class Writing(Task):
         answers: dict[int, Answer] = {}
         for start in range(0, len(order), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
-            written = _greedy(model, tokenizer, [prompts[i] for i in batch], is_over=self.is_over)
+            write = _greedy_decoder if model.config.is_encoder_decoder else _greedy
+            written = write(model, tokenizer, [prompts[i] for i in batch], is_over=self.is_over)
             for i, (ids, logprob) in zip(batch, written, strict=True):
                 answers[i] = Answer(self.said(ids, tokenizer), math.exp(logprob / max(1, len(ids))))
         return [answers[i] for i in range(len(texts))]
@@ -182,3 +185,65 @@ def _greedy(
             ids = torch.cat([ids, token[:, None]], 1)
             mask = torch.cat([mask, mask.new_ones(len(prompts), 1)], 1)
     return list(zip(said, logprobs, strict=True))
+
+
+def _loss_of_decoder(
+    model: "PreTrainedModel", batch: "Mapping[str, torch.Tensor]"
+) -> "tuple[torch.Tensor, torch.Tensor]":
+    """The same batch for an encoder–decoder: it reads what carries no loss, and writes what does."""
+    import torch
+
+    ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
+    written = labels != IGNORED
+    read = mask.bool() & ~written
+    pad, start = int(model.config.pad_token_id or 0), int(model.config.decoder_start_token_id or 0)
+    source = ids.new_full((len(ids), int(read.sum(1).max())), pad)
+    target = ids.new_full((len(ids), int(written.sum(1).max())), IGNORED)
+    for i in range(len(ids)):
+        own, said = ids[i, read[i]], ids[i, written[i]]
+        source[i, : len(own)], target[i, : len(said)] = own, said
+    lengths = read.sum(1, keepdim=True)
+    shifted = torch.cat([ids.new_full((len(ids), 1), start), target[:, :-1]], 1)
+    logits = model(
+        input_ids=source,
+        attention_mask=(torch.arange(source.shape[1], device=ids.device) < lengths).long(),
+        decoder_input_ids=shifted.masked_fill(shifted == IGNORED, pad),
+        use_cache=False,
+    ).logits  # (B, T, V)
+    chosen = target != IGNORED
+    return torch.nn.functional.cross_entropy(logits[chosen].float(), target[chosen], reduction="sum"), chosen.sum()
+
+
+def _greedy_decoder(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[list[int]],
+    *,
+    is_over: Callable[[Sequence[int], "PreTrainedTokenizerBase"], bool],
+) -> list[tuple[list[int], float]]:
+    """As `_greedy`, by the library's own generation: the decoder starts from nothing."""
+    import torch
+
+    length, end = max(map(len, prompts)), int(tokenizer.eos_token_id)
+    ids = torch.tensor([p + [end] * (length - len(p)) for p in prompts], device=model.device)
+    mask = torch.tensor([[1] * len(p) + [0] * (length - len(p)) for p in prompts], device=model.device)
+    with torch.inference_mode():
+        made: Any = model.generate(  # type: ignore[operator]
+            input_ids=ids, attention_mask=mask, do_sample=False, output_logits=True, return_dict_in_generate=True
+        )
+    best = torch.stack([step.float().log_softmax(-1) for step in made.logits], 1)  # (B, T, V)
+    steps = made.sequences[:, -best.shape[1] :]
+    chosen = best.gather(-1, steps[..., None])[..., 0].tolist()
+    found = []
+    for numbers, logprobs in zip(steps.tolist(), chosen, strict=True):
+        said: list[int] = []
+        total = 0.0
+        for number, logprob in zip(numbers, logprobs, strict=True):
+            if number == end:
+                break
+            said.append(number)
+            total += logprob
+            if is_over(said, tokenizer):
+                break
+        found.append((said, total))
+    return found

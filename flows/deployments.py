@@ -59,6 +59,7 @@ DEPLOYMENTS = (
     Deployment("flows.finetune.finetune"),
     Deployment("flows.evaluate.evaluate"),
     Deployment("flows.promote.promote"),
+    Deployment("flows.verify.verify"),
     Deployment("flows.collect_feedback.collect_feedback"),
     # In case no bell rings: it counts for itself and ends quietly when there is not enough.
     Deployment("flows.retrain.retrain", cron="17 3 * * *", scheduled_table="library"),

@@ -16,10 +16,13 @@ from components.feedback.rater import RaterReport
 from components.feedback.retraining import Claim, Collected
 from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, TriggerPolicy
 from components.refs import DataRef, ModelRef
+from components.registry import Registry
 from components.settings import load_settings
 from components.supervisor import addresses
 from components.training import run as training
+from components.training import verify as verification
 from components.training.run import TrainingRun
+from components.training.verify import Verification
 from flows import policies, shown, waiting
 
 _TRIED = {**policies.RETRIES, "retry_condition_fn": policies.only_transient}
@@ -113,6 +116,15 @@ def find(table: str, version: int | None) -> ModelRef:
 def evaluate_version(model: ModelRef, data: DataRef) -> dict[str, float]:
     """A registered version on the test split of the data."""
     return candidate.evaluate_version(model, data=data, settings=load_settings())
+
+
+@task(**_TRIED, task_run_name="retrain {model} from its lock")
+def verify(model: str, anyway: bool) -> Verification:
+    """Identical, different, or not comparable on this machine."""
+    settings = load_settings()
+    ref = verification.find(Registry(addresses(settings).mlflow), model)
+    with shown.progress(str(ref)) as watch:
+        return verification.verify(ref, settings=settings, anyway=anyway, watch=watch)
 
 
 # ---------------------------------------------------------------- feedback

@@ -240,6 +240,11 @@ class TransformerModel(PreTrainedModel):
         self.encoder = Encoder(config, self.embedding, is_decoder=False)
         self.decoder = Decoder(config, self.embedding, is_decoder=True)
 
+    @classmethod
+    def _can_set_attn_implementation(cls) -> bool:
+        """It can, though transformers does not see it: `MultiHeadAttention` reads the configuration at each call."""
+        return True
+
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):  # × √C has variance 1
             nn.init.normal_(module.weight, std=self.config.d_model**-0.5)

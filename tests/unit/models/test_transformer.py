@@ -199,6 +199,17 @@ def test_it_learns_to_copy_in_reverse():
     assert (found == ids.flip(1)).float().mean() > 0.95
 
 
+def test_the_way_of_attention_can_be_changed_and_gives_the_same():
+    model = writer()
+    found = []
+    for name in ("eager", "sdpa"):
+        model.set_attn_implementation(name)
+        assert model.encoder.layers[0].self_attention.config._attn_implementation == name
+        found.append(model(IDS, MASK, decoder_input_ids=IDS).logits)
+    torch.testing.assert_close(*found)
+    assert not torch.equal(*found)  # another kernel, another rounding
+
+
 def test_neither_text_nor_labels_for_the_decoder_is_an_error():
     with pytest.raises(ValueError, match="decoder_input_ids or labels"):
         writer()(IDS)

@@ -1,0 +1,197 @@
+"""The recipes of trainings: pretraining and fine-tuning, and what every training has."""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.recipe_base import Recipe
+
+
+class Training(Recipe):
+    """What every training has."""
+
+    name: str
+    num_epochs: float | None = Field(None, gt=0)
+    """Passes over the rows; give this or `num_steps`."""
+    num_steps: int | None = Field(None, gt=0)
+    batch_size: int = Field(16, gt=0)
+    num_accumulation_steps: int = Field(1, gt=0)
+    max_length_tokens: int = Field(64, gt=0)
+    optimizer: Literal["adamw", "muon", "adam", "sgd"] = "adamw"
+    momentum: float | None = Field(None, gt=0, lt=1)
+    """Of `sgd` (Polyak 1964); none: plain gradient descent."""
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    """Of matrices, per step and unit of learning rate: decoupled (AdamW, Muon) or added to the gradient (Adam, SGD)."""
+    l1: float = Field(0.0, ge=0)
+    """Nats per unit of the matrices' summed absolute weights, added to what is minimised (Tibshirani 1996)."""
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    """Share of a target's probability that is spread over all classes (Szegedy et al. 2016, arXiv 1512.00567, §7)."""
+    schedule: Literal["constant", "linear", "cosine", "wsd"] = "linear"
+    decay_share: float | None = Field(None, gt=0, le=1)
+    """Of `wsd`, which needs it: share of the steps, the last ones, in which the rate falls."""
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    max_gradient_norm: float = Field(1.0, gt=0)
+    averaging: Literal["ema", "swa"] | None = None
+    """The model is a mean of the weights along the way: `ema`, exponentially forgetting (Polyak & Juditsky 1992), or
+    `swa`, even over the last steps (Izmailov et al. 2018, arXiv 1803.05407)."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Of `ema`, which needs it: what a step leaves of the mean before it."""
+    swa_share: float | None = Field(None, gt=0, le=1)
+    """Of `swa`, which needs it: share of the steps, the last ones, whose weights are averaged."""
+    patience_evaluations: int | None = Field(None, gt=0)
+    """Stop after so many evaluations without a lower held-out loss, and keep the weights of the lowest (Prechelt
+    1998)."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them (Chen et al. 2016, arXiv 1604.06174)."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    checkpoint_every_steps: int = Field(25, gt=0)
+    evaluate_every_steps: int = Field(50, gt=0)
+    """How often the held-out rows are looked at, if there are any."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_one_length(self) -> Self:
+        if (self.num_epochs is None) == (self.num_steps is None):
+            raise ValueError("give either num_epochs or num_steps")
+        return self
+
+    @model_validator(mode="after")
+    def _has_no_option_without_effect(self) -> Self:
+        if self.momentum is not None and self.optimizer != "sgd":
+            raise ValueError(f"momentum goes with optimizer: sgd; {self.optimizer} has its own")
+        for field, needed in (
+            ("decay_share", self.schedule == "wsd"),
+            ("ema_decay", self.averaging == "ema"),
+            ("swa_share", self.averaging == "swa"),
+        ):
+            if (getattr(self, field) is not None) != needed:
+                raise ValueError(f"{field}: {'is needed' if needed else 'has no effect'} here")
+        if self.schedule == "wsd" and self.warmup_share + (self.decay_share or 0) > 1:
+            raise ValueError(f"warmup_share {self.warmup_share} and decay_share {self.decay_share} exceed the steps")
+        return self
+
+    def steps_over(self, num_rows: int) -> int:
+        """Optimiser steps of a training on so many rows."""
+        if self.num_steps is not None:
+            return self.num_steps
+        assert self.num_epochs is not None  # checked above
+        return max(1, math.ceil(self.num_epochs * num_rows / (self.batch_size * self.num_accumulation_steps)))
+
+
+class Pretrain(Training):
+    kind: Literal["pretrain"] = "pretrain"
+    table: str = "corpus"
+    family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert"] = "gpt"
+    objective: Literal["causal", "masked", "prefix", "continuation"] | None = None
+    """What is predicted; none: what the family is for. `transformer` has two: `prefix`, the rest of a row from its
+    beginning, and `continuation`, whether a text goes on with another."""
+    vocab_size: int = Field(4096, ge=300)
+    num_layers: int = Field(4, gt=0)
+    num_heads: int | None = Field(None, gt=0)
+    """Of attention families, which default to one per 64 of `hidden_size`; others have none."""
+    num_kv_heads: int | None = Field(None, gt=0)
+    """Of `gpt`: heads of keys and values, each shared by a group of queries (Ainslie et al. 2023, arXiv 2305.13245);
+    none: as many as `num_heads`."""
+    hidden_size: int = Field(256, gt=0)
+    embedding_size: int | None = Field(None, gt=0)
+    """Of recurrent families and `feedforward`; none: `hidden_size`."""
+    context_tokens: int | None = Field(None, gt=0)
+    """Of `feedforward`, which needs it: how many tokens the next one is predicted from."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    document_masks: bool = False
+    """Of `gpt`, `gpt2` and `bert`: no token looks into another document of its row (Zhao et al. 2024, arXiv
+    2402.13991)."""
+    max_train_rows: int | None = Field(None, gt=0)
+    """Rows of `max_length_tokens` to train on, evenly spaced over the corpus; none: all."""
+    sample_prompt: str = "def "
+    sample_tokens: int = Field(48, gt=0)
+
+    @model_validator(mode="after")
+    def _fits_its_family(self) -> Self:
+        has_attention = self.family in {"transformer", "gpt2", "gpt", "bert"}
+        if not has_attention:
+            if self.num_heads is not None:
+                raise ValueError(f"num_heads: {self.family} has no attention")
+        elif self.hidden_size % (2 * self.attention_heads):
+            raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of {self.attention_heads} heads")
+        for field, families in (
+            ("num_kv_heads", {"gpt"}),
+            ("embedding_size", {"feedforward", "rnn", "lstm", "gru"}),
+            ("context_tokens", {"feedforward"}),
+            ("document_masks", {"gpt", "gpt2", "bert"}),
+        ):
+            if getattr(self, field) and self.family not in families:
+                raise ValueError(f"{field}: {self.family} has none; of {', '.join(sorted(families))}")
+        if self.attention_heads % (self.num_kv_heads or 1):
+            raise ValueError(f"num_heads {self.attention_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
+        if self.family == "feedforward" and self.context_tokens is None:
+            raise ValueError("context_tokens: feedforward needs it")
+        if self.gradient_checkpointing and not has_attention:
+            raise ValueError(f"gradient_checkpointing: {self.family} has no blocks to compute again")
+        possible = {"bert": ("masked",), "transformer": ("prefix", "continuation")}.get(self.family, ("causal",))
+        if self.objective not in (None, *possible):
+            raise ValueError(f"objective {self.objective}: {self.family} is trained by {' or '.join(possible)}")
+        return self
+
+    @property
+    def attention_heads(self) -> int:
+        return self.num_heads or max(1, self.hidden_size // 64)
+
+
+class Augmentation(Recipe):
+    """Rows made of the training split's own, for training only: nothing that is measured by is touched."""
+
+    methods: tuple[Literal["synonyms", "swap", "delete", "insert", "characters", "sentences"], ...] = Field(
+        ("synonyms", "swap", "delete", "insert"), min_length=1
+    )
+    """Of these one is drawn for each new row: the four of Wei and Zou (2019), typing mistakes, sentence order."""
+    copies: int = Field(1, ge=0)
+    """New rows of each row."""
+    word_share: float = Field(0.1, gt=0, lt=1)
+    """Share of a text's words that is changed."""
+    balance: bool = False
+    """Of tables with labels: rarer labels get more new rows, until they have as many as the commonest."""
+    max_growth: float = Field(4.0, ge=1)
+    """Of `balance`: no label grows beyond so many times its rows."""
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if not self.copies and not self.balance:
+            raise ValueError("copies: 0 without balance makes no rows; leave augmentation out")
+        return self
+
+
+class Finetune(Training):
+    kind: Literal["finetune"] = "finetune"
+    task: str
+    """A language task: a module of `components/tasks`."""
+    table: str
+    base: str
+    """The weights to start from, always these and never the champion: an asset's name."""
+    splits: dict[str, int | None] = {"train": None, "feedback": None}
+    """Split → how many of its rows to train on (None: all; a split that is not there gives none)."""
+    adaptation: Literal["full", "lora"] = "full"
+    lora_rank: int | None = Field(None, gt=0)
+    """Of `lora`, which needs it."""
+    validation_share: float = Field(0.0, ge=0, lt=0.5)
+    """Share of the training rows held out, only to draw their loss while it trains; 0: all rows are trained on."""
+    max_test_rows: int | None = Field(None, gt=0)
+    max_new_tokens: int | None = Field(None, gt=0)
+    """The longest answer, of generative tasks, which need it."""
+    augmentation: Augmentation | None = None
+    """More rows out of those of split `train`; none by default."""
+    role: Literal["candidate", "control"] = "candidate"
+    """A control is trained and measured for comparison; the gate never promotes it."""
+
+    @model_validator(mode="after")
+    def _rank_fits(self) -> Self:
+        if (self.adaptation == "lora") != (self.lora_rank is not None):
+            raise ValueError("lora_rank goes with adaptation: lora, and only with it")
+        if self.augmentation and "train" not in self.splits:
+            raise ValueError("augmentation is of split train, which splits does not name")
+        if self.patience_evaluations and not self.validation_share:
+            raise ValueError("patience_evaluations: there is nothing to evaluate on; give a validation_share")
+        return self

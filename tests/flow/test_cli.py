@@ -112,6 +112,24 @@ def test_a_file_of_ones_own_becomes_a_recipe_with_an_absolute_path(tmp_path: Pat
     assert source.path == tmp_path / "My Reviews.csv"  # the worker runs elsewhere
 
 
+def test_a_mapping_says_what_no_flag_does_and_a_flag_counts_before_it(tmp_path: Path) -> None:
+    (tmp_path / "r.dat").write_text("body;kind\n" + "a good thing;x\nanother bad thing;y\n" * 9, "utf-8")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text(
+        f"path: {tmp_path}/r.dat\nformat: csv\ntask: classification\nlicence: MIT\ntable: mapped\n"
+        "columns: {text: body, label: kind}\n",
+        "utf-8",
+    )
+    recipe = own_data(None, mapping=mapping, licence="CC0-1.0")
+    (source,) = recipe.sources
+    assert (source.table, source.format, source.licence) == ("mapped", "csv", "CC0-1.0")
+    mapping.write_text("columms: {}\ntask: classification\n", "utf-8")
+    with pytest.raises(RecipeError, match="columms: unknown field"):
+        own_data(tmp_path / "r.dat", mapping=mapping)
+    with pytest.raises(UsageError, match="nothing to ingest"):
+        own_data(None, task="classification")
+
+
 def test_a_file_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--table"):
         own_data(reviews(tmp_path / "评论.csv"), task="classification", table=None, columns="", licence="x")

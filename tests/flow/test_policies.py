@@ -88,6 +88,19 @@ def test_an_ingest_is_known_by_the_content_of_its_file_not_by_its_date(tmp_path,
     assert key_of(recipe) != before
 
 
+def test_an_ingest_of_a_folder_is_known_by_its_files_and_one_of_an_address_is_never_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
+    folder = tmp_path / "rows"
+    folder.mkdir()
+    (folder / "a.csv").write_text("text,label\na,b\n")
+    recipe = ingest(FileSource(path=folder, table="t", task="classification"))
+    before = key_of(recipe)
+    assert key_of(recipe) == before
+    (folder / "b.csv").write_text("text,label\na,b\n")
+    assert key_of(recipe) != before
+    assert key_of(ingest(FileSource(url="https://example.org/a.csv", table="t", task="classification"))) is None
+
+
 def test_an_ingest_is_known_by_its_recipe_and_its_sources():
     keys = {
         key_of(recipe)

@@ -197,3 +197,13 @@ def test_personal_data_is_masked_in_rows_and_in_rejects(settings, own, jsonl, ro
     [manifest] = versioning.versions(settings)
     assert not pd.read_parquet(manifest.rejects_file)["text"].str.contains("@").any()
     assert manifest.changed["things"]["masked"] == len(rows)
+
+
+def test_the_same_input_again_changes_nothing_even_beside_feedback(settings, version, own, jsonl):
+    rows = _feedback(settings, version, "a new fruit appears")
+    second = versioning.admit(rows, table="things", settings=settings)
+    said: list[str] = []
+    assert versioning.ingest(own(jsonl()), settings=settings, progress=said.append) == second
+    assert versioning.head(settings) == second
+    assert any("nothing has changed" in line for line in said)
+    assert _left_behind(settings) == []

@@ -1,6 +1,7 @@
 """Pretrained weights: a base with the head a task needs, adapters, and what training leaves behind."""
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,7 @@ def load_base(
         tokenizer.pad_token = tokenizer.eos_token
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
-        model = read(weights_dir, _loader(task), **options)
+        model = read(weights_dir, _loader(task, weights_dir), **options)
         _check_tokenizer(model, tokenizer, weights_dir)
         _check_length(model, recipe)
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -72,7 +73,7 @@ def load_trained(model_dir: Path, *, task: Task) -> "tuple[PreTrainedModel, PreT
     """
     import transformers
 
-    model = read(model_dir, _loader(task), dtype="auto")
+    model = read(model_dir, _loader(task, model_dir), dtype="auto")
     return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
 
 
@@ -156,9 +157,14 @@ def _check_length(model: "PreTrainedModel", recipe: Finetune) -> None:
         )
 
 
-def _loader(task: Task) -> Any:
+def _loader(task: Task, folder: Path) -> Any:
     import transformers
 
+    if task.head == "generator" and _is_encoder_decoder(folder):
+        from components.models import transformer
+
+        transformer.register()
+        return transformers.AutoModelForSeq2SeqLM
     return {
         "classifier": transformers.AutoModelForSequenceClassification,
         "tagger": transformers.AutoModelForTokenClassification,
@@ -191,3 +197,10 @@ def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "P
         if p.requires_grad:  # peft leaves a new head in the base's precision
             p.data = p.data.float()
     return adapted  # type: ignore[return-value]
+
+
+def _is_encoder_decoder(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "config.json").read_text("utf-8")).get("is_encoder_decoder"))
+    except (OSError, ValueError):
+        return False  # whoever reads the folder next says what is wrong with it

@@ -10,14 +10,17 @@ if TYPE_CHECKING:
 
 
 def summarise(per_example: "pd.DataFrame", task: Task) -> dict[str, float]:
-    """The task's metric (mean score), `standard_error` of it, `num_examples`, and what belongs beside it."""
+    """The task's metric (mean score), `standard_error` of it, `num_examples`, and what belongs beside it.
+
+    A figure that these rows cannot give (F1 of unanswerable questions where there is none) is left out.
+    """
     score = per_example["score"]
     n = len(score)
     return {
         task.metric_name: float(score.mean()),
         "standard_error": float(score.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
         "num_examples": float(n),
-        **task.figures(per_example),
+        **{name: value for name, value in task.figures(per_example).items() if not math.isnan(value)},
     }
 
 
@@ -33,6 +36,7 @@ def interval(
     for _ in range(num_resamples):
         again = per_example.iloc[draw.integers(0, n, n)]
         for name, value in ({task.metric_name: float(again["score"].mean())} | task.figures(again)).items():
-            found.setdefault(name, []).append(value)
+            if not math.isnan(value):
+                found.setdefault(name, []).append(value)
     tails = (50 * (1 - level), 50 * (1 + level))
-    return {name: tuple(np.nanpercentile(values, tails).tolist()) for name, values in found.items()}
+    return {name: tuple(np.percentile(values, tails).tolist()) for name, values in found.items()}

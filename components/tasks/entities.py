@@ -141,6 +141,8 @@ class Entities(Task):
         words = _words(found, of_text, texts)
         examples: list[Example] = []
         for i, k in enumerate(of_text):
+            if not words[k]:  # spaces alone: nothing to tag
+                continue
             tags = [IGNORED] * len(found["input_ids"][i])
             for word, position in _first_tokens(found, i, words[k]).items():
                 tags[position] = number[_tag_of(words[k][word], targets[k])]
@@ -184,7 +186,8 @@ class Entities(Task):
         found, of_text = windows(tokenizer, texts, stride=OVERLAP)
         words = _words(found, of_text, texts)
         best: list[dict[int, tuple[int, str, float]]] = [{} for _ in texts]
-        order = sorted(range(len(of_text)), key=lambda i: (len(found["input_ids"][i]), i))
+        order = [i for i in range(len(of_text)) if found["input_ids"][i]]  # of some tokenizers an empty text is nothing
+        order.sort(key=lambda i: (len(found["input_ids"][i]), i))
         for start in range(0, len(order), BATCH_SIZE):
             batch = order[start : start + BATCH_SIZE]
             inputs = tokenizer.pad(
@@ -391,6 +394,10 @@ _TITLED = re.compile(r"(?s)(?P<title>.*?)\s*<[^>]*>")
 _NAME = re.compile(r"[A-Za-z_][\w.]*")
 _NOT_PROSE = re.compile(r"^\s*(>>>|\.\. |[-=~*]{3,}\s*$|:\w+)|::$|[|]", re.M)
 _MARKUP = re.compile(r"(?<!\w)(`{1,2}|\*{1,2})(\S(?:[^`*]*\S)?)\1_{0,2}")
+_UNMARKED = re.compile(
+    r"`|\w_\w|(?!SymPy|NumPy|SciPy|LaTeX|FreeSurfer|GitHub)\b\w*[a-z]\w*[A-Z](?!\b)|\w{2}\.[A-Za-z]|\w\("
+)
+"""What looks like a name that its author did not mark: such a paragraph would teach that a name is none."""
 MIN_WORDS = 5
 
 
@@ -398,6 +405,8 @@ def _without_roles(paragraph: str) -> tuple[str, str] | None:
     """The paragraph as a reader sees it, and what its roles say; None where they say nothing or it is no prose."""
     paragraph = " ".join(paragraph.split()) if not _NOT_PROSE.search(paragraph) else ""
     text, spans, at = "", [], 0
+    if _UNMARKED.search(_ROLE.sub(" ", paragraph)):
+        return None
     for role in _ROLE.finditer(paragraph):
         text += _MARKUP.sub(r"\2", paragraph[at : role.start()])
         body = role["body"].strip()
@@ -409,7 +418,7 @@ def _without_roles(paragraph: str) -> tuple[str, str] | None:
             shown = name[0]
         text, at = text + shown, role.end()
     text += _MARKUP.sub(r"\2", paragraph[at:])
-    if not spans or len(text.split()) < MIN_WORDS or "`" in text:
+    if not spans or len(text.split()) < MIN_WORDS:
         return None
     return text, _json(spans)
 

@@ -184,7 +184,8 @@ class QuestionAnswering(Task):
         found, of_text, moved = _windows(tokenizer, texts)
         spans: list[tuple[float, float, int, int]] = [(-1e9, 0.0, 0, 0)] * len(texts)
         nulls: list[tuple[float, float]] = [(1e9, 1.0)] * len(texts)
-        order = sorted(range(len(of_text)), key=lambda i: (len(found["input_ids"][i]), i))
+        order = [i for i in range(len(of_text)) if found["input_ids"][i]]  # of some tokenizers an empty text is nothing
+        order.sort(key=lambda i: (len(found["input_ids"][i]), i))
         for at in range(0, len(order), BATCH_SIZE):
             batch = order[at : at + BATCH_SIZE]
             examples = [
@@ -263,7 +264,7 @@ class QuestionAnswering(Task):
 
         in_texts = Counter(word for text in train["text"] for word in {*_words(text)})
         weight = {word: math.log(1 + len(train) / number) for word, number in in_texts.items()}
-        rare = math.log(1 + len(train))
+        rare = math.log(1 + 2 * len(train))
         answers = []
         for text in test["text"]:
             question, context = _halves(text)

@@ -41,7 +41,7 @@ class TransformerConfig(PreTrainedConfig):
     dropout: float = 0.1
     norm_first: bool = True
     """Normalise what enters a sublayer (Xiong et al. 2020, arXiv 2002.04745) rather than its sum with what it gives
-    (2017). The first trains without a warm-up."""
+    (2017), which they found to need a warm-up."""
     max_position_embeddings: int = 512
     """The longest input and the longest output, in tokens. The positions themselves know no end."""
     tie_word_embeddings: bool = True

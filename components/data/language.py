@@ -2,7 +2,7 @@
 
 No model: a text of a known script is told at once; Latin texts are scored by closed-class words and endings in the
 spirit of n-gram profiles (Cavnar and Trenkle, N-Gram-Based Text Categorization, SDAIR 1994). Accuracy on texts with
-a known language is in docs/benchmarks.md (`language`).
+a known language is in docs/benchmarks.md.
 """
 
 import re
@@ -14,8 +14,8 @@ UNDETERMINED = "und"
 """ISO 639-2 for a language that could not be told."""
 MAX_CHARS = 2_000
 """So much of the beginning is looked at."""
-HAN_WEIGHT = 3
-"""One Chinese character says about what three Latin letters say: a sentence may name a file or a function."""
+HAN_WEIGHT = 5
+"""One Chinese character says about what a word of five letters says: a sentence may name a file or a function."""
 
 _SCRIPTS = (
     ("han", "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f"),
@@ -142,7 +142,7 @@ def _latin(text: str) -> Guess:
     if not scores:
         return Guess(UNDETERMINED, 0.0)
     language, best = max(scores.items(), key=lambda score: score[1])
-    if best < 0.03 * len(found) or best < 0.25:
+    if best < 0.03 * len(found) or best < 0.5:
         return Guess(UNDETERMINED, 0.0)
     return Guess(language, round(best / sum(scores.values()), 3))
 

@@ -6,7 +6,6 @@
 
 import hashlib
 import json
-import re
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -67,7 +66,8 @@ class TableInfo(BaseModel):
 
 def normalised(text: str) -> str:
     """What two texts must share to count as the same: NFKC, case folded, every run of spaces one."""
-    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip().casefold()
+    plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return " ".join(plain.split()).casefold()
 
 
 def content_id(text: str) -> str:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from components.data import expectations
 from components.data.expectations import Batch
 from components.data.tables import read_split, split_names, table_info, table_names
-from components.errors import CheckBroken, ValidationFailed
+from components.errors import BanyanError, CheckBroken, DataStoreError, ValidationFailed
 from components.recipes import RejectLimits
 from components.settings import Workspace
 
@@ -36,6 +36,8 @@ class Check(BaseModel):
     unexpected_count: int = 0
     element_count: int = 0
     examples: tuple[str, ...] = ()
+    severity: str = "critical"
+    """A warning that fails is shown, and stops nothing."""
 
 
 class ValidationReport(BaseModel):
@@ -51,7 +53,11 @@ class ValidationReport(BaseModel):
 
     @property
     def failed(self) -> tuple[Check, ...]:
-        return tuple(check for check in self.checks if not check.success)
+        return tuple(check for check in self.checks if not check.success and check.severity == "critical")
+
+    @property
+    def warnings(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.success and check.severity != "critical")
 
 
 def validate(
@@ -60,13 +66,15 @@ def validate(
     workspace: Workspace,
     tables: Iterable[str] | None = None,
     previous: Path | None = None,
+    accepted: Path | None = None,
     rejects: Path | None = None,
     limits: RejectLimits | None = None,
 ) -> ValidationReport:
     """Check the tables of a staging folder (all, unless named); the report is kept beside it as `validation.json`.
 
-    With `previous`, a version's folder, the test splits must be the same rows as there. With `rejects`, the
-    share of bad rows in each raw table must stay under `limits`.
+    With `previous`, a version's folder, the test splits must be the same rows as there. With `accepted`, such a
+    folder, drift against it is measured. With `rejects`, the share of bad rows in each raw table must stay under
+    `limits`.
 
     Raises:
         ValidationFailed: the data is bad; says which check, how many rows, and where the report lies.
@@ -75,20 +83,20 @@ def validate(
     started = time.monotonic()
     names = sorted(tables) if tables is not None else table_names(staging_dir)
     checkpoint = _Checkpoint(workspace.data / "docs" / staging_dir.parent.name)
-    for table in names:
-        info = table_info(staging_dir, table)
-        outcomes = [checkpoint.run(batch) for batch in expectations.schema_batches(staging_dir, table, info)]
-        if all(outcomes):  # the rows are looked at only if the schema holds
-            frame = expectations.all_rows(staging_dir, table, info)
-            checkpoint.run(expectations.rows_batch(frame, table, info))
-            if expectations.has_labels(info):
-                checkpoint.run(expectations.labels_batch(frame, table, info))
-            if previous is not None and table in table_names(previous) and "test" in split_names(previous, table):
-                checkpoint.run(expectations.same_test_batch(frame, table, read_split(previous, table, "test")))
-        if rejects is not None and info.task != "corpus":
-            checkpoint.run(expectations.raw_batch(staging_dir, table, rejects, limits or RejectLimits()))
+    try:
+        for table in names:
+            _look_at(
+                checkpoint, staging_dir, table, previous=previous, accepted=accepted, rejects=rejects, limits=limits
+            )
+    except BanyanError:
+        raise
+    except Exception as err:  # a measure of ours that raises is a broken check: what it would have said is not known
+        raise CheckBroken(
+            f"a check on {table} could not run: {type(err).__name__}: {err}",
+            "this says nothing about the data; the last good version stands",
+        ) from err
     report = ValidationReport(
-        success=all(check.success for check in checkpoint.checks),
+        success=all(check.success or check.severity != "critical" for check in checkpoint.checks),
         checks=tuple(checkpoint.checks),
         docs=str(checkpoint.write_docs()),
         seconds=round(time.monotonic() - started, 2),
@@ -105,6 +113,38 @@ def validate(
             "look at the report, repair the source, ingest again; the last good version stands",
         )
     return report
+
+
+def _look_at(
+    checkpoint: "_Checkpoint",
+    staging_dir: Path,
+    table: str,
+    *,
+    previous: Path | None,
+    accepted: Path | None,
+    rejects: Path | None,
+    limits: RejectLimits | None,
+) -> None:
+    info = table_info(staging_dir, table)
+    outcomes = [checkpoint.run(batch) for batch in expectations.schema_batches(staging_dir, table, info)]
+    if all(outcomes):  # the rows are looked at only if the schema holds
+        try:
+            frame = expectations.all_rows(staging_dir, table, info)
+        except DataStoreError as err:
+            checkpoint.run(expectations.unreadable_batch(table, err.message))
+            return
+        checkpoint.run(expectations.rows_batch(frame, table, info))
+        if expectations.has_labels(info):
+            checkpoint.run(expectations.labels_batch(frame, table, info))
+        if previous is not None and table in table_names(previous) and "test" in split_names(previous, table):
+            checkpoint.run(expectations.same_test_batch(frame, table, read_split(previous, table, "test")))
+        if accepted is not None and table in table_names(accepted):
+            before = read_split(accepted, table, "train")
+            if table_info(accepted, table).task == info.task and len(before):
+                most = (limits or RejectLimits()).drift
+                checkpoint.run(expectations.drift_batch(frame, table, info, before, most=most))
+    if rejects is not None and info.task != "corpus":
+        checkpoint.run(expectations.raw_batch(staging_dir, table, rejects, limits or RejectLimits()))
 
 
 # ---------------------------------------------------------------- Great Expectations
@@ -148,7 +188,9 @@ class _Checkpoint:
         suite = self.gx.ExpectationSuite(
             name=batch.name,
             expectations=[
-                getattr(self.gx.expectations, check.kind)(**check.arguments, notes=check.meaning)
+                getattr(self.gx.expectations, check.kind)(
+                    **check.arguments, notes=check.meaning, severity=check.severity
+                )
                 for check in batch.expectations
             ],
         )
@@ -206,5 +248,6 @@ def _check(batch: str, result: Any) -> Check:
         success=bool(result.success),
         unexpected_count=int(found.get("unexpected_count") or 0),
         element_count=int(found.get("element_count") or 0),
+        severity=str(getattr(result.expectation_config.severity, "value", None) or "critical"),
         examples=tuple(dict.fromkeys(str(example)[:120] for example in examples[:5])),
     )

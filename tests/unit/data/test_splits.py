@@ -1,4 +1,7 @@
+import random
 from collections import Counter
+
+import pytest
 
 from components.data.cleaning import Row, kept
 from components.data.splits import ROWS_PER_GROUP, split_by_quota, split_by_share, split_corpus
@@ -88,3 +91,54 @@ def test_each_source_of_a_corpus_has_something_held_out_and_keeps_to_its_limit()
     split_corpus(rows, max_chars=2_000, heldout_share=0.1, seed=0)
     counts = Counter((row.source, row.split) for row in kept(rows))
     assert counts == {("a", "train"): 18, ("a", "heldout"): 2, ("b", "train"): 18, ("b", "heldout"): 2}
+
+
+def _drawn(draw: random.Random, start: int, count: int) -> list[Row]:
+    rows = []
+    for number in range(start, start + count):
+        label = draw.choice("aaaaabbc")
+        group = f"g{draw.randrange(60)}" if draw.random() < 0.5 else f"own{number}"
+        rows.append(Row(f"text {number}", label, "s", "l", group, id=f"id{number}"))
+    return rows
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+@pytest.mark.parametrize("case", range(20))
+def test_a_row_never_moves_from_test_to_train_however_the_data_grows(case, stratified):
+    draw = random.Random(case)
+    rows: list[Row] = []
+    measured: set[str] = set()
+    for _ in range(4):
+        rows += _drawn(draw, len(rows), draw.randint(3, 40))
+        draw.shuffle(rows)
+        for row in rows:
+            row.split = row.reason = ""
+        before = dict.fromkeys(measured, "test")
+        split_by_share(rows, 0.3, seed=0, by_label=True, before=before, stratified=stratified)
+        train = {row.id for row in kept(rows) if row.split == "train"}
+        assert train.isdisjoint(measured)
+        groups = {row.group for row in kept(rows) if row.split == "test"}
+        assert groups.isdisjoint(row.group for row in kept(rows) if row.split == "train")
+        measured |= {row.id for row in kept(rows) if row.split == "test"}
+    assert measured
+
+
+def test_stratified_gives_each_label_its_share_where_groups_allow():
+    draw = random.Random(0)
+    rows = [Row(f"t{n}", draw.choice("aaaaaaaabc"), "s", "l", f"g{n}", id=f"i{n}") for n in range(300)]
+    split_by_share(rows, 0.2, seed=0, by_label=True, stratified=True)
+    counts = Counter(row.answer for row in kept(rows))
+    tested = Counter(row.answer for row in kept(rows) if row.split == "test")
+    assert tested == {label: round(0.2 * number) for label, number in counts.items()}
+
+
+def test_what_was_held_out_of_a_corpus_stays_out_when_it_grows():
+    def documents(count: int) -> list[Row]:
+        return [Row("x" * 100, "", "s", "l", f"g{n}", id=f"i{n}") for n in range(count)]
+
+    few, many = documents(40), documents(400)
+    split_corpus(few, max_chars=1 << 40, heldout_share=0.1, seed=0)
+    out = {row.id for row in few if row.split == "heldout"}
+    split_corpus(many, max_chars=1 << 40, heldout_share=0.02, seed=0, before=out)
+    assert out
+    assert out <= {row.id for row in many if row.split == "heldout"}

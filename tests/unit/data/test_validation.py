@@ -9,6 +9,7 @@ from components.data import build, expectations, tables, validation
 from components.data.expectations import Expectation
 from components.data.validation import validate
 from components.errors import CheckBroken, ValidationFailed
+from components.recipes import RejectLimits
 
 
 @pytest.fixture
@@ -124,4 +125,33 @@ def test_a_check_that_raises_is_not_taken_for_bad_data(staging, settings, monkey
     monkeypatch.setattr(validation.expectations, "rows_batch", broken)
     with pytest.raises(CheckBroken, match=r'expect_column_values_to_not_be_null.*column "absent"') as caught:
         validate(staging, workspace=settings.workspace)
+    assert "nothing about the data" in caught.value.remedy
+
+
+def test_a_file_whose_body_is_damaged_is_bad_data_and_not_a_broken_check(staging, settings):
+    path = staging / "things" / "train.parquet"
+    content = bytearray(path.read_bytes())
+    content[4:200] = bytes(196)  # the footer, with the schema, is whole
+    path.write_bytes(content)
+    assert "every file can be read to its end" in _failure(staging, settings)
+
+
+def test_drift_is_shown_and_stops_nothing_unless_a_limit_says_so(staging, settings, own, jsonl, rows):
+    shifted = [row for row in rows if row["label"] == "fruit"] + [row for row in rows if row["label"] == "metal"][:6]
+    before = build.build(own(jsonl(shifted, "before.jsonl")), settings=settings).staging_dir
+    report = validate(staging, workspace=settings.workspace, accepted=before)
+    assert report.success
+    assert [check.batch for check in report.warnings] == ["things drift"]
+    says = _failure(staging, settings, accepted=before, limits=RejectLimits(drift=0.2))
+    assert says == "labels, sources, languages and lengths as in the last accepted version (drift)"
+    assert not validate(staging, workspace=settings.workspace, accepted=staging).warnings
+
+
+def test_an_unbroken_table_is_not_called_bad_when_our_own_measure_raises(staging, settings, monkeypatch):
+    def broken(*_, **__):
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr(validation.expectations, "drift_batch", broken)
+    with pytest.raises(CheckBroken, match="no such thing") as caught:
+        validate(staging, workspace=settings.workspace, accepted=staging)
     assert "nothing about the data" in caught.value.remedy

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from components.refs import DataRef
     from components.settings import Settings
     from components.training.lock import Difference, Lock
     from components.training.plan import Plan
@@ -60,18 +61,13 @@ def plan(
 
     Runs six steps on the newest data here; what it says of GPUs is extrapolated from their data sheets.
     """
-    from components.data import versioning
-    from components.errors import DataStoreError
     from components.training import plan as planning
     from flows.own import chosen_recipe
 
     settings = _settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
-    data = versioning.head(settings)
-    if data is None:
-        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     price = planning.PRICE_A_KWH if price is None else price
-    found = planning.plan(chosen, data=data, settings=settings, price_a_kwh=price)
+    found = planning.plan(chosen, data=_newest(settings), settings=settings, price_a_kwh=price)
     _say(as_json, planning.summary(found), *_plan_lines(found))
 
 
@@ -201,6 +197,16 @@ def _settings() -> "Settings":
     from components.settings import load_settings
 
     return load_settings()
+
+
+def _newest(settings: "Settings") -> "DataRef":
+    from components.data import versioning
+    from components.errors import DataStoreError
+
+    found = versioning.head(settings)
+    if found is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    return found
 
 
 def _registry(settings: "Settings") -> Any:

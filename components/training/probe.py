@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
-from components.errors import RecipeError
-
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
@@ -153,6 +151,6 @@ class Probe:
         return max(0.0, statistics.median([self._gaps[step] for step in AFTER_A_CHECKPOINT]) - self.step_seconds)
 
     def sizes(self) -> Sizes:
-        if self._model is None:
-            raise RecipeError("the probe met no model", "report it: it is a mistake of ours")
+        """Of the model that was trained."""
+        assert self._model is not None  # a training has called it
         return sizes_of(self._model)

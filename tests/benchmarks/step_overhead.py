@@ -4,7 +4,8 @@ The same model, batch, precision, optimiser and number of threads three times: t
 optimiser), our loop with all it does besides (row order, dropout's seed, clipping, checks, progress), and the Trainer.
 Blocks of steps take turns, `REPEATS` times (default 3); the first steps of a block are not counted. The ratio is of the
 medians of all counted steps; `interval` is where 95 % of ratios of resampled steps lie. SIZES=0.8M,10M leaves some out.
-Run it on a machine that does nothing else.
+Run it on a machine that does nothing else; where that cannot be had, CLOCK=cpu OMP_NUM_THREADS=1 counts the process's
+CPU time, which leaves out waiting for the core but not the caches that others use.
 """
 
 import json
@@ -29,6 +30,7 @@ from components.training import optimizers
 from components.training.loop import fit
 
 PACKAGES = ("torch", "transformers", "peft", "accelerate")
+clock = {"wall": time.perf_counter, "cpu": time.process_time}[os.environ.get("CLOCK", "wall")]
 WARM_UP = 2
 """Steps of a block that are not counted: allocations, the Trainer's own set-up."""
 Batch = dict[str, torch.Tensor]
@@ -106,14 +108,14 @@ def bare(subject: Subject, model: Any) -> list[float]:
     seconds = []
     for step in range(subject.num_steps):
         batch = subject.batch(step)
-        started = time.perf_counter()
+        started = clock()
         with torch.autocast("cpu", torch.bfloat16):
             loss, count = summed(model, batch)
         (loss / count).backward()
         for optimizer in optims:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        seconds.append(time.perf_counter() - started)
+        seconds.append(clock() - started)
     return seconds
 
 
@@ -123,9 +125,9 @@ def ours(subject: Subject, model: Any) -> list[float]:
     made: list[float] = []
 
     def micro_batches(step: int) -> list[Batch]:
-        started = time.perf_counter()
+        started = clock()
         batch = subject.batch(step)
-        made.append(time.perf_counter() - started)
+        made.append(clock() - started)
         return [batch]
 
     with tempfile.TemporaryDirectory() as folder:
@@ -137,7 +139,7 @@ def ours(subject: Subject, model: Any) -> list[float]:
             num_steps=subject.num_steps,
             folder=Path(folder),
             key="benchmark",
-            on_step=lambda _: ends.append(time.perf_counter()),
+            on_step=lambda _: ends.append(clock()),
         )
     return [0.0] + [after - before - made[i + 1] for i, (before, after) in enumerate(pairwise(ends))]
 
@@ -147,7 +149,7 @@ class _Ends(transformers.TrainerCallback):  # type: ignore[misc]
         self.at: list[float] = []
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.at.append(time.perf_counter())
+        self.at.append(clock())
 
 
 class _Trainer(transformers.Trainer):  # type: ignore[misc]
@@ -170,9 +172,11 @@ def trainer(subject: Subject, model: Any) -> list[float]:
             dataloader_pin_memory=False,
         )  # fmt: skip
         schedule = torch.optim.lr_scheduler.ConstantLR(optims[0], factor=1.0)
-        _Trainer(
+        peer = _Trainer(
             model=model, args=options, train_dataset=rows, optimizers=(optims[0], schedule), callbacks=[ends]
-        ).train()
+        )
+        peer.remove_callback(transformers.PrinterCallback)
+        peer.train()
     return [0.0] + [after - before for before, after in pairwise(ends.at)]
 
 
@@ -231,6 +235,7 @@ def main() -> None:
         "intervals": {"bare": vs_bare, "trainer": vs_trainer},
         "median_seconds": seconds,
         "parameters": parameters,
+        "clock": os.environ.get("CLOCK", "wall"),
         "repeats": repeats,
         "threads": threads,
         "load_average": os.getloadavg()[0],

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -33,7 +33,7 @@ def build(
     for one in table or []:
         graphs.append(from_rows(_rows(one, settings)))
     if not graphs:
-        raise UsageError("there is nothing to build from", "give --path, --asset or --table")
+        _refuse("there is nothing to build from", "give --path, --asset or --table")
     graph = merge(graphs)
     kept = save(graph, name, settings=settings)
     number = {
@@ -64,7 +64,7 @@ def export(
     from components.settings import load_settings
 
     if form not in FORMATS:
-        raise UsageError(f"there is no format {form!r}", f"formats are: {', '.join(FORMATS)}")
+        _refuse(f"there is no format {form!r}", f"formats are: {', '.join(FORMATS)}")
     text = FORMATS[form](load(name, settings=load_settings()))
     out.write_text(text, "utf-8")
     _say(as_json, {"graph": name, "format": form, "path": str(out), "bytes": len(text.encode())}, f"Written: {out}")
@@ -83,7 +83,7 @@ def show(
 
     graph = load(name, settings=load_settings())
     if entity_id(entity) not in graph.entities:
-        raise UsageError(f"{name} speaks of no {entity!r}", f"it has {len(graph.entities)} entities; try another name")
+        _refuse(f"{name} speaks of no {entity!r}", f"it has {len(graph.entities)} entities; try another name")
     found = graph.neighbours(entity)
     facts = [{"subject": r.subject, "type": r.type, "object": r.object, "sentence": r.sentence, "document": r.document}
              for r in found]  # fmt: skip
@@ -105,11 +105,15 @@ def related(
 
     graph = load(name, settings=load_settings())
     if document not in (there := graph.documents()):
-        raise UsageError(f"{name} has no document {document!r}", f"it has {len(there)}, as {', '.join(there[:3])}")
+        _refuse(f"{name} has no document {document!r}", f"it has {len(there)}, as {', '.join(there[:3])}")
     found = related_documents(graph, document, most=most)
     facts = [{"document": other, "score": score, "shared": shared} for other, score, shared in found]
     lines = [f"{score:.2f}  {other}  ({', '.join(shared[:3])})" for other, score, shared in found]
     _say(as_json, {"graph": name, "document": document, "related": facts}, *(lines or ["none shares an entity"]))
+
+
+def _refuse(message: str, remedy: str) -> NoReturn:
+    raise UsageError(message, remedy)
 
 
 def _rows(table: str, settings: Any) -> Any:
@@ -121,7 +125,7 @@ def _rows(table: str, settings: Any) -> Any:
 
     ref = head(settings)
     if ref is None:
-        raise UsageError("there is no data version yet", "make one: banyan ingest")
+        _refuse("there is no data version yet", "make one: banyan ingest")
     folder = versioning.path_of(ref, settings)
     return pd.concat([read_split(folder, table, split) for split in split_names(folder, table)], ignore_index=True)
 

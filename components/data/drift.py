@@ -48,7 +48,8 @@ def names(measure: str, before: Sequence[str] | pd.Series, now: Sequence[str] | 
     """Cramér's V of version × name, bias-corrected (Bergsma, J. Korean Stat. Soc. 42, 2013), and the χ² test's p."""
     from scipy.stats import chi2
 
-    counts = [Counter(pd.Series(side, dtype=object).value_counts().to_dict()) for side in (before, now)]
+    found = [pd.Series(side, dtype=object).astype(str).value_counts() for side in (before, now)]
+    counts = [Counter({str(name): int(number) for name, number in side.items()}) for side in found]
     columns = sorted({*counts[0], *counts[1]})
     table = np.array([[one[name] for name in columns] for one in counts], float)  # (2, K)
     total, wide = table.sum(), len(columns)

@@ -50,6 +50,8 @@ class Manifest(BaseModel):
     """The Data Docs' index page."""
     inputs: dict[str, dict[str, Any]] = {}
     """Own table → what was read: address, hash, files by kind and encoding."""
+    statistics: dict[str, dict[str, dict[str, float]]] = {}
+    """Own table → source → rows in and kept, characters, words, languages."""
     seconds: dict[str, float] = {}
     """Stage → seconds."""
 

@@ -289,6 +289,7 @@ def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> 
         "rejects": report.rejects,
         "rejects_file": str(report.rejects_path),
         "changed": report.changed,
+        "statistics": report.statistics,
         "inputs": {table: note.model_dump() for table, note in report.inputs.items()},
         "num_checks": len(validation.checks),
         "docs": validation.docs,

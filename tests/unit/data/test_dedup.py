@@ -93,9 +93,7 @@ def test_pairs_at_the_threshold_meet_as_often_as_promised():
 
 def test_what_hangs_together_through_others_leaves_one_row():
     base = [f"w{number}" for number in range(40)]
-    chain = [
-        _row(" ".join([*(f"n{place}" for place in range(2 * step)), *base[2 * step :]])) for step in range(4)
-    ]
+    chain = [_row(" ".join([*(f"n{place}" for place in range(2 * step)), *base[2 * step :]])) for step in range(4)]
     drop_duplicates(chain)
     drop_near_duplicates(chain, threshold=0.85)
     assert len(kept(chain)) == 1

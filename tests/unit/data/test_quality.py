@@ -17,7 +17,10 @@ GOOD = (
         ("too few words", "Gopher, number of words"),
         ("a b c " * 40, "Gopher, mean word length"),
         (GOOD + " #" * 30, "Gopher, symbols to words"),
-        ("\n".join("- the second point of the meeting and that which followed" for _ in range(12)), "Gopher, bullet lines"),
+        (
+            "\n".join("- the second point of the meeting and that which followed" for _ in range(12)),
+            "Gopher, bullet lines",
+        ),
         (
             "\n".join(["the rest of it and that is more to read..."] * 3 + [GOOD]),
             "Gopher, lines that end in an ellipsis",

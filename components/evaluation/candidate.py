@@ -229,6 +229,8 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
     recipe, is_control = _recipe(info), info.role == "control"
     rows = evidence.rows_answered(info, recipe, settings=settings)
     others = {one.ref.version: _recipe(one) for one in registry.versions(challenger.name) if _is_candidate(one)}
+    if champion is not None:
+        others.pop(champion.version, None)  # its difference to itself says nothing of seeds
     seeds = evidence.over_seeds(info, recipe, theirs, recipes=others, registry=registry, policy=policy)
     probe = evidence.probed(
         challenger, champion, rows, task=info.task, registry=registry, policy=policy, settings=settings

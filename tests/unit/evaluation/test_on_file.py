@@ -1,0 +1,138 @@
+"""A registered model measured on a file, in this process, from what a stopped registry left on the disk."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pandas as pd
+import pytest
+import torch
+import transformers
+from typer.testing import CliRunner
+
+from components.errors import MappingError, ServiceDown, UsageError, VersionNotFound
+from components.evaluation.on_file import evaluate_on_file, last_result
+from components.evaluation.registered import find_model, registry_of
+from components.models.tokenizer import train_bpe
+from components.refs import DataRef
+from components.registry import Registry
+from components.settings import Settings
+from flows.cli import app
+from flows.cli_task import tasks
+
+ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
+SENTENCES = f"{ADA}nobody\tO\n\nbad\tX-y\n\n{ADA}" * 2
+    "Ada\tB-person\nin\tO\nParis\tB-place\n\nnobody\tO\n\nbad\tX-y\n\nAda\tB-person\nin\tO\nParis\tB-place\n\n" * 2
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A workspace whose registry, with one version of a tagger, has been stopped."""
+    root = tmp_path_factory.mktemp("workspace")
+    mlflow = root / "mlflow"
+    mlflow.mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{mlflow}/mlflow.db", "--serve-artifacts"]
+    argv += ["--artifacts-destination", str(mlflow / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
+    with (root / "log").open("w") as log:
+        server = subprocess.Popen(argv, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True)
+    try:
+        for _ in range(1200):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
+                break
+            except OSError:
+                assert server.poll() is None, (root / "log").read_text()
+                time.sleep(0.1)
+        Registry(f"http://127.0.0.1:{port}").register(
+            "banyan-names",
+            model_dir=_tagger(root / "model"),
+            task="entities",
+            lock={"key": "k" * 64},
+            data=DataRef(version="d" * 32, tables={"names": "t" * 64}),
+            metrics={"example_f1": 0.5},
+            card="# Names",
+            example="Ada in Paris",
+        )
+    finally:
+        os.killpg(server.pid, 9)
+        server.wait()
+    return root
+
+
+def _tagger(folder):
+    torch.manual_seed(0)
+    tokenizer = train_bpe(["Ada in Paris", "nobody"] * 3, 300)
+    tokenizer.model_max_length = 32
+    names = dict(enumerate(["O", "B-person", "I-person"]))
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        initializer_range=0.5, id2label=names, label2id={v: k for k, v in names.items()},
+    )  # fmt: skip
+    transformers.BertForTokenClassification(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def settings(workspace, monkeypatch):
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(workspace))
+    return Settings()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "names.conll"
+    path.write_text(SENTENCES, "utf-8")
+    return path
+
+
+def test_a_version_is_measured_on_a_file_without_a_stack_and_its_rows_are_kept(settings, file):
+    result = evaluate_on_file("banyan-names@1", file, task="entities", settings=settings)
+    rows = pd.read_parquet(result.per_example)
+    assert result.num_rows == len(rows) == 6
+    assert rows["id"].is_unique
+    assert result.rejected == {"malformed row": 2}
+    assert result.unknown_labels == ("place",)
+    assert result.metrics["example_f1"] == rows["score"].mean()
+    low, high = result.intervals["entity_f1"]
+    assert low <= result.metrics["entity_f1"] <= high
+    assert result.baseline is None
+    assert last_result("entities", settings=settings) == result
+
+
+def test_the_command_says_the_same_and_the_task_list_tells_the_last_result(settings, file):
+    call = ["evaluate", "names", "--version", "1", "--task", "entities", "--file", str(file), "--format", "iob2"]
+    said = CliRunner().invoke(app, [*call, "--max-rows", "2", "--json"], catch_exceptions=False)
+    facts = json.loads(said.stdout)
+    assert facts["num_rows"] == 2
+    listed = {one["name"]: one for one in tasks(settings)}
+    assert listed["entities"]["champion"] is None
+    assert listed["entities"]["last_result"]["value"] == facts["metrics"]["example_f1"]
+    assert listed["summarisation"]["last_result"] is None
+
+
+def test_what_cannot_be_measured_is_told(settings, file, tmp_path, monkeypatch):
+    with pytest.raises(UsageError, match="is a model of task entities, not classification"):
+        rows = tmp_path / "rows.csv"
+        rows.write_text("text,label\na,b\n")
+        evaluate_on_file("names", rows, task="classification", settings=settings)
+    with pytest.raises(MappingError, match="has no column"):
+        evaluate_on_file("names", file, task="entities", format="csv", settings=settings)
+    registry = registry_of(settings)
+    with pytest.raises(VersionNotFound, match="its versions are: 1"):
+        find_model("names@7", registry=registry)
+    with pytest.raises(VersionNotFound, match="registered models are: banyan-names"):
+        find_model("banyan-nobody", registry=registry)
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
+    with pytest.raises(ServiceDown, match="banyan up"):
+        registry_of(Settings())

@@ -26,8 +26,6 @@ from flows.cli_task import tasks
 
 ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
 SENTENCES = f"{ADA}nobody\tO\n\nbad\tX-y\n\n{ADA}" * 2
-    "Ada\tB-person\nin\tO\nParis\tB-place\n\nnobody\tO\n\nbad\tX-y\n\nAda\tB-person\nin\tO\nParis\tB-place\n\n" * 2
-)
 
 
 @pytest.fixture(scope="module")

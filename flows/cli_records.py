@@ -10,7 +10,7 @@ import typer
 from components.errors import BanyanError, UsageError
 
 if TYPE_CHECKING:
-    from components.ledger.schema import JournalEntry
+    from components.ledger.schema import Fate, JournalEntry
     from components.lineage import Lineage
     from components.settings import Settings
 
@@ -53,10 +53,7 @@ def fate(feedback: Annotated[str, typer.Argument(help="A feedback id.")], as_jso
     """Say what became of a feedback row."""
     from flows.gateway import history_lines
 
-    with _ledger(_settings()) as ledger:
-        history = ledger.fate_of(feedback)
-    if not history:
-        raise UsageError(f"there is no feedback {feedback!r}", "`banyan rate` prints its id")
+    history = _history(feedback)
     found = {"feedback_id": feedback, "fate": history[-1].fate, "history": [asdict(step) for step in history]}
     _say(as_json, found, *history_lines(found))
 
@@ -141,6 +138,14 @@ def _ledger(settings: "Settings") -> Any:
     if settings.ledger_url is None and not settings.workspace.ledger.is_file():
         raise UsageError(f"there is no ledger in {settings.workspace.root}", "first: banyan ask TABLE TEXT")
     return Ledger(settings)
+
+
+def _history(feedback: str) -> "list[Fate]":
+    with _ledger(_settings()) as ledger:
+        history: list[Fate] = ledger.fate_of(feedback)
+    if not history:
+        raise UsageError(f"there is no feedback {feedback!r}", "`banyan rate` prints its id")
+    return history
 
 
 def _time(text: str) -> datetime:

@@ -63,9 +63,9 @@ def test_a_line_to_type_is_one_that_works(document: str, line: str) -> None:
 @pytest.mark.parametrize("path", DOCUMENTS[:2], ids=lambda path: path.name)
 def test_a_command_that_a_readme_names_exists(path: Path) -> None:
     text = path.read_text("utf-8")
-    named = set(re.findall(r"`banyan ([a-z]+)", text))
+    named = set(re.findall(r"`banyan ([a-z-]+)", text))
     for row in re.findall(r"^\| `banyan .*", text, flags=re.MULTILINE):
-        named |= set(re.findall(r"· `([a-z]+)", row))
+        named |= set(re.findall(r"· `([a-z-]+)", row))
     real = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
     assert named == real
 

@@ -11,6 +11,7 @@ import pytest
 
 from components.ledger.store import Ledger
 from components.settings import Settings
+from tests.benchmarks import ledger as bench
 
 ROOT = Path(__file__).parents[2]
 WRITER = Path(__file__).with_name("ledger_writer.py")
@@ -61,6 +62,14 @@ def test_kill_9_of_writers_loses_no_acknowledged_row(settings):
             assert process.wait() == -signal.SIGKILL
     assert len(acknowledged) >= 6 * 25
     check(settings, acknowledged)
+
+
+def test_kill_9_of_sixteen_threads_that_share_their_commits_loses_no_acknowledged_row(tmp_path, monkeypatch):
+    """The benchmark, shorter: it counts, and reads the pragmas back on every connection."""
+    monkeypatch.setattr(bench, "SECONDS", 1.0)
+    found = bench.measure(tmp_path, rounds=2, together=64)
+    assert (found["kills"], found["acknowledged_lost"]) == (1, 0)
+    assert found["rows"] > 100
 
 
 def test_a_full_disk_is_said_and_what_was_acknowledged_stays(settings):

@@ -6,7 +6,7 @@ import pytest
 
 from components.errors import LedgerError, RegistryUnavailable, UsageError, VersionNotFound
 from components.ledger.journal import Journal
-from components.ledger.store import Ledger
+from components.ledger.store import GENESIS, Ledger, link_hash
 from components.refs import ModelRef
 
 NAME = "banyan-library"
@@ -191,6 +191,55 @@ def test_a_removed_entry_shows(promote, journal, tamper):
         "DELETE FROM journal WHERE sequence = 1",
     )
     assert journal.verify().problems[0] == "entry 1 is missing"
+
+
+def test_a_removed_entry_shows_though_the_rest_was_renumbered(promote, journal, tamper):
+    promote(1)
+    promote(2)
+    tamper("DELETE FROM journal WHERE sequence = 2", "UPDATE journal SET sequence = sequence - 1 WHERE sequence > 2")
+    assert journal.verify().problems == ("entry 2 does not follow the one before it",)
+
+
+def test_reordered_entries_show(promote, journal, tamper):
+    promote(1)
+    promote(2)
+    tamper(
+        "UPDATE journal SET sequence = 99 WHERE sequence = 2",
+        "UPDATE journal SET sequence = 2 WHERE sequence = 3",
+        "UPDATE journal SET sequence = 3 WHERE sequence = 99",
+    )
+    assert "entry 2 does not follow the one before it" in journal.verify().problems
+
+
+def test_a_chain_that_was_written_anew_after_a_change_shows_by_its_head(promote, journal, ledger, tamper):
+    promote(1)
+    promote(2)
+    previous, anew = GENESIS, []
+    for row in ledger.journal_rows():
+        entry = row.entry.replace('"gate"', '"ada"')
+        link = link_hash(previous, entry)
+        anew.append(
+            f"UPDATE journal SET entry = '{entry}', previous = '{previous}', hash = '{link}' "
+            f"WHERE sequence = {row.sequence}"
+        )
+        previous = link
+    tamper(*anew)
+    (problem,) = journal.verify().problems
+    assert "no longer there" in problem
+
+
+def test_who_served_is_told_for_any_time(promote, journal, registry, clock):
+    before = clock.time
+    clock.time += 10
+    promote(1)
+    first = clock.time
+    clock.time += 10
+    promote(2)
+    clock.time += 10
+    journal.rollback(registry, NAME, actor="ada", reason="")
+    served = [journal.who_served(NAME, at=at) for at in (before, first, first + 9, first + 10, first + 19, first + 20)]
+    assert [entry and entry.to_version for entry in served] == [None, 1, 1, 2, 2, 1]
+    assert journal.who_served("banyan-other", at=clock.time) is None
 
 
 def test_an_end_that_was_cut_off_shows_and_stops_further_moves(promote, journal, registry, tamper):

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from components.knowledge import Graph, entity_id, one_line
 
 _NOT_IN_A_PHRASE = frozenset(
-    """a an the this that these those it its they them their he she his her him we us our you your i me my who whom whose
-    which what there here where when while if then else than as at by for from in into of off on onto out over per to
-    under up upon via with within without about above across after against along among around before behind below
-    between beyond but and or nor so yet not no is are was were be been being am do does did done has have had having
-    can could may might must shall should will would also only just very more most less least such other another each
-    every any some all both either neither one ones two three same own because since until unless although though
-    however therefore thus hence e.g i.e e.g. i.e. etc many much few several often usually sometimes always never now
-    well too whether how why yes otherwise instead rather using used uses returns return given called named including
-    former latter""".split()  # noqa: SIM905
+    """a an the this that these those it its they them their he she his her him we us our you your i me my who whom
+    whose which what there here where when while if then else than as at by for from in into of off on onto out
+    over per to under up upon via with within without about above across after against along among around before
+    behind below between beyond but and or nor so yet not no is are was were be been being am do does did done
+    has have had having can could may might must shall should will would also only just very more most less
+    least such other another each every any some all both either neither one ones two three same own because
+    since until unless although though however therefore thus hence e.g i.e e.g. i.e. etc many much few several
+    often usually sometimes always never now well too whether how why yes otherwise instead rather using used
+    uses returns return given called named including former latter
+    """.split()  # noqa: SIM905
 )
 _VAGUE = frozenset(
     """thing things way ways kind kinds type types sort sorts form forms part parts list lists set sets number value

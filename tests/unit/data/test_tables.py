@@ -61,8 +61,8 @@ def test_a_table_that_is_not_there_names_those_that_are(tmp_path):
 
 
 def test_an_unknown_task_names_the_known_ones():
-    with pytest.raises(MappingError, match="the tasks are: classification, .*summarisation"):
-        tables.columns("translation")
+    with pytest.raises(MappingError, match=r"the tasks are: classification, .*summarisation"):
+        tables.columns("alchemy")
 
 
 def test_a_damaged_file_is_said_to_be_damaged(tmp_path):

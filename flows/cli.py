@@ -181,7 +181,7 @@ def ingest(
     The same input again changes nothing.
     """
     from components.data.manifests import head
-    from flows.own import own_data
+    from flows.own import own_data, recipe_for
 
     settings = _settings()
     recipe = own_data(
@@ -201,7 +201,7 @@ def ingest(
     facts, lines = data_outcome(settings, table=recipe.name)
     if facts["data_version"] == (before and before.version):
         lines.insert(0, "Nothing has changed: this input gives the version that was current before.")
-    base = "summary" if getattr(recipe.sources[0], "task", "") == "summarisation" else "library"
+    base = recipe_for(getattr(recipe.sources[0], "task", ""))
     next_step = f"Next: banyan train {base} --table {recipe.name}"
     _say(
         as_json,

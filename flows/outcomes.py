@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from components.ledger.schema import VerdictRow
     from components.registry import VersionInfo
 
-SHOWN = ("accuracy", "rougeL", "top3", "chance", "heldout_loss", "bits_per_byte", "num_examples")
-"""Metrics on the screen, each with the baseline's where there is one; the page in MLflow has all."""
+SHOWN = ("entity_f1", "exact_match", "answerability", "top3", "chance", "heldout_loss", "bits_per_byte", "num_examples")
+"""Metrics on the screen after what the gate compares, each beside the baseline's; the page in MLflow has all."""
 
 Outcome = tuple[dict[str, Any], list[str]]
 """For a machine, and as lines for a person."""
@@ -106,8 +106,10 @@ def _lines(info: "VersionInfo", said: "list[VerdictRow]", *, url: str) -> list[s
 
 def figures(metrics: Mapping[str, float]) -> str:
     """The metrics of a version that a glance needs."""
+    from components.tasks import all_tasks
+
     parts = []
-    for name in SHOWN:
+    for name in dict.fromkeys([*(task.metric_name for task in all_tasks()), *SHOWN]):
         if name in metrics:
             beside = metrics.get(f"baseline_{name}")
             other = f" (baseline {beside:.3f})" if beside is not None and name not in ("chance", "num_examples") else ""

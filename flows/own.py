@@ -126,3 +126,12 @@ def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretr
         content[field.strip()] = yaml.safe_load(value)
     chosen: Pretrain | Finetune = parse_recipe(content, origin=str(path))
     return chosen
+
+
+def recipe_for(task: str) -> str:
+    """The name of a recipe in flows/recipes that trains this task; RECIPE where there is none yet."""
+    for path in sorted(RECIPES.glob("*.yaml")):
+        recipe = load_recipe(path)
+        if isinstance(recipe, Finetune) and recipe.task == task and recipe.role == "candidate":
+            return path.stem
+    return "RECIPE"

@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from components.ecosystem import State
 from components.ledger.schema import VerdictRow
+from components.tasks import all_tasks
 from dashboard.records import ModelVersion, Reading, Service
 from dashboard.text import Words, signed
 
-METRIC_OF_TASK: Mapping[str, str] = {"classification": "accuracy", "summarisation": "rougeL", "corpus": "bits_per_byte"}
-"""What the gate compares, by task; for plain language models what is measured."""
 SHARES = {"accuracy", "top3", "macro_f1", "chance"}
 LOWER_IS_BETTER = {"bits_per_byte", "heldout_loss"}
 
@@ -107,7 +106,8 @@ def notice(reading: Reading[Any], words: Words, *, now: float | None = None) -> 
 
 def metric_of(model: ModelVersion) -> str:
     """The metric that a version is judged by; empty when it has none."""
-    metric = METRIC_OF_TASK.get(model.task, "")
+    names = {task.name: task.metric_name for task in all_tasks()} | {"corpus": "bits_per_byte"}
+    metric = names.get(model.task, "")
     return metric if metric in model.metrics else next(iter(sorted(model.metrics)), "")
 
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from components.data import versioning
 from components.data.files import read_file
 from components.data.tables import content_id, table_info
-from components.errors import BanyanError, MappingError, UsageError
+from components.errors import BanyanError, UsageError
 from components.evaluation.candidate import RECIPE_TAG
 from components.evaluation.metrics import interval, summarise
 from components.evaluation.registered import find_model, registry_of
@@ -102,7 +102,7 @@ def evaluate_on_file(
     for name, frame in ((PER_EXAMPLE, scored), ("baseline.parquet", plain)):
         if frame is not None:
             frame.to_parquet(folder / name, index=False)
-    taught = _taught(info, model, language_task)
+    taught = _taught(model, language_task)
     result = FileEvaluation(
         model=ref.name,
         version=ref.version,
@@ -172,12 +172,11 @@ def _baseline(info: VersionInfo, rows: "pd.DataFrame", task: Task, settings: Set
         data_dir = versioning.path_of(versioning.manifest(info.data_version, settings=settings).ref, settings)
         labels = table_info(data_dir, recipe.table).labels
         return task.baseline(training_rows(recipe, data_dir=data_dir), rows, labels)
-    except (MappingError, BanyanError):  # its data are not of this workspace
+    except BanyanError:  # its data are not of this workspace
         return None
 
 
-def _taught(info: VersionInfo, model: Any, task: Task) -> set[str]:
-    del info
+def _taught(model: Any, task: Task) -> set[str]:
     if task.head not in ("classifier", "tagger"):
         return set()
     names = {str(name) for name in model.config.id2label.values()}

@@ -264,7 +264,7 @@ class QuestionAnswering(Task):
 
         in_texts = Counter(word for text in train["text"] for word in {*_words(text)})
         weight = {word: math.log(1 + len(train) / number) for word, number in in_texts.items()}
-        rare = math.log(1 + 2 * len(train))
+        rare = math.log(2 + 2 * len(train))
         answers = []
         for text in test["text"]:
             question, context = _halves(text)

@@ -72,7 +72,8 @@ def measured(name: str, folder: Path, *, train: bool) -> dict[str, object]:
     if train:
         if name == "translation":
             pairs = read_split(data, name, "train")
-            weights = encoder_decoder(folder / "base", [*pairs["text"], *pairs["target"]])
+            both = [f"{a}{task.template}{b}" for a, b in zip(pairs["text"], pairs["target"], strict=True)]
+            weights = encoder_decoder(folder / "base", both)
         else:
             weights = assets.weights(recipe.base, settings=settings)
         started = time.process_time()

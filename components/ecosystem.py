@@ -174,6 +174,18 @@ FAMILIES: tuple[Family, ...] = (
         ),
     ),
     Family(
+        "feedforward",
+        "Feedforward LM",
+        ("neural_networks",),
+        Paper(
+            "A Neural Probabilistic Language Model",
+            "Bengio et al.",
+            2003,
+            "https://www.jmlr.org/papers/v3/bengio03a.html",
+        ),
+        is_trainable=True,
+    ),
+    Family(
         "rnn",
         "RNN",
         ("neural_networks",),
@@ -240,6 +252,9 @@ FAMILIES: tuple[Family, ...] = (
 
 FAMILY_OF_BASE: Mapping[str, str] = {"minilm": "bert", "smollm2": "gpt"}
 """Base weights (names in `assets.toml`) → family: MiniLM is a small BERT; SmolLM2, a decoder, is GPT's descendant."""
+
+NODE_OF_FAMILY: Mapping[str, str] = {"gpt2": "gpt"}
+"""A recipe's family → its node of the tree, where the names differ: GPT-2's form and today's are one branch."""
 
 
 def grown(model_families: Iterable[str]) -> frozenset[str]:

@@ -164,6 +164,8 @@ EN: Mapping[str, str] = {
     "family.neural_networks.meaning": (
         "Weighted connections, corrected by passing the error backwards: still how every model here is trained."
     ),
+    "family.feedforward": "Feedforward",
+    "family.feedforward.meaning": "Guesses the next word from the few before it, and learns what words have in common.",
     "family.rnn": "RNN",
     "family.rnn.meaning": "Reads word by word and carries a memory along; over long texts that memory fades.",
     "family.lstm": "LSTM",

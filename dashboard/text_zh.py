@@ -149,6 +149,8 @@ ZH: Mapping[str, str] = {
     "family.deep_learning.meaning": "多层结构逐层抽象：网络自己学习特征，而不再依赖人工设计。",
     "family.neural_networks": "神经网络",
     "family.neural_networks.meaning": "带权重的连接，通过误差反向传播来修正：至今这里的每个模型仍以此训练。",
+    "family.feedforward": "前馈网络",
+    "family.feedforward.meaning": "由前面几个词推测下一个词，并学到词与词的相似之处。",
     "family.rnn": "循环神经网络",
     "family.rnn.meaning": "逐词阅读并携带记忆；文本一长，记忆便会消退。",
     "family.lstm": "LSTM",

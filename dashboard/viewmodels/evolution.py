@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from components.ecosystem import FAMILIES, FAMILY_OF_BASE, grown
+from components.ecosystem import FAMILIES, FAMILY_OF_BASE, NODE_OF_FAMILY, grown
 from dashboard.records import ModelVersion
 from dashboard.text import Words
 
@@ -50,7 +50,8 @@ class EvolutionView:
 
 def family_of(model: ModelVersion) -> str | None:
     """The family of a version: a pretraining's recipe names it, a fine-tuning's base belongs to one."""
-    return str(model.recipe.get("family") or "") or FAMILY_OF_BASE.get(str(model.recipe.get("base") or ""))
+    named = str(model.recipe.get("family") or "")
+    return NODE_OF_FAMILY.get(named, named) or FAMILY_OF_BASE.get(str(model.recipe.get("base") or ""))
 
 
 def evolution(models: Sequence[ModelVersion], words: Words) -> EvolutionView:

@@ -77,7 +77,7 @@ class serve:  # used as a function
         self._log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while Playwright is open, its event loop counts as this thread's
 def browser() -> Iterator[Browser]:
     path = find_chromium()
     with sync_playwright() as playwright:

@@ -48,6 +48,8 @@ def url(tmp_path_factory) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
         thread.start()
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+        while not server.started:
+            time.sleep(0.01)
         with httpx.Client(base_url=url) as client:
             while len(client.get("/v1/models").json()["data"]) < 2:
                 time.sleep(0.01)

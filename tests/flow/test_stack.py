@@ -108,7 +108,7 @@ def test_the_whole_stack_starts_beside_a_taken_port_refuses_a_second_and_stops_a
         finally:
             begun = time.monotonic()
             first.send_signal(signal.SIGINT)
-            assert first.wait(60) == 0
+            assert first.wait(120) == 0
     assert time.monotonic() - begun < 30
     assert leftovers(settings.workspace) == []
     assert not settings.workspace.stack_file.exists()

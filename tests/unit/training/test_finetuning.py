@@ -109,6 +109,7 @@ def test_every_field_that_shapes_weights_has_its_effect(field, train, classify):
 def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested = set(EFFECTS) | {"num_epochs", "checkpoint_every_steps", "evaluate_every_steps", "device"}
     tested |= {"patience_evaluations", "gradient_checkpointing"}  # test_loop.py
+    tested |= {"augmentation"}  # tests/invariant/test_augmentation_stays_in_training.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
 

@@ -18,6 +18,9 @@ from flows import stack
 
 PORTS = {"prefect": 4200, "mlflow": 5000, "gateway": 8000, "dashboard": 8501}
 
+# In the background of a script Ctrl-C is ignored, by what it starts as well.
+CTRL_C = signal.SIGTERM if signal.getsignal(signal.SIGINT) == signal.SIG_IGN else signal.SIGINT
+
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
@@ -107,7 +110,7 @@ def test_the_whole_stack_starts_beside_a_taken_port_refuses_a_second_and_stops_a
             assert "Traceback" not in second.stderr
         finally:
             begun = time.monotonic()
-            first.send_signal(signal.SIGINT)
+            first.send_signal(CTRL_C)
             assert first.wait(120) == 0
     assert time.monotonic() - begun < 30
     assert leftovers(settings.workspace) == []

@@ -78,8 +78,8 @@ def test_a_run_is_at_the_stage_that_its_name_says(name: str, stage: str | None) 
 def test_the_tree_is_that_of_the_overview() -> None:
     edges = {(parent, family.name) for family in FAMILIES for parent in family.parents}
     assert edges == {
-        ("nlp", "deep_learning"), ("deep_learning", "neural_networks"), ("neural_networks", "rnn"), ("rnn", "lstm"),
-        ("rnn", "gru"), ("neural_networks", "transformer"), ("transformer", "bert"), ("transformer", "gpt"),
+        ("nlp", "deep_learning"), ("deep_learning", "neural_networks"), ("neural_networks", "feedforward"),
+        ("neural_networks", "rnn"), ("rnn", "lstm"), ("rnn", "gru"), ("neural_networks", "transformer"), ("transformer", "bert"), ("transformer", "gpt"),
         ("bert", "pretraining"), ("gpt", "pretraining"),
     }  # fmt: skip
 

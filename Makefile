@@ -68,7 +68,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@echo "  1/3 $(TORCH): first and by itself, so that the machine's own build (CPU or CUDA) stands"
 	@$(PIP) install $(TORCH)
 	@echo "  2/3 requirements.lock"
-	@$(PIP) install --requirement requirements.lock
+	@$(PIP) install --use-pep517 --requirement requirements.lock
 	@echo "  3/3 banyan itself"
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@rm -f $(VENV)/.installed-*

@@ -28,7 +28,7 @@ demo: setup ## the whole loop on real text: stack, data, training, gate, serving
 
 test: setup ## every test but the GPU's: unit, flow, contract, invariant, dashboard, browser, fault, end to end
 	@command -v chromium chromium-browser google-chrome >/dev/null || \
-	  echo "No Chromium found: the browser tests will be skipped. Get it: apt install chromium fonts-noto-cjk | brew install --cask chromium"
+	  echo "No Chromium found: the browser tests will fail. Get it: apt install chromium fonts-noto-cjk | brew install --cask chromium"
 	@$(BIN)/python -m pytest -m "not gpu" --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 check: setup ## lint, format, types, direction of imports, contract tests

@@ -4,7 +4,6 @@ Nothing heavy is imported before a command needs it. What runs on the worker is 
 and followed; a user's mistake is one plain line on stderr with the error's exit code (2 for usage).
 """
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,6 +19,7 @@ from flows.cli_key import app as key_app
 from flows.cli_records import app as records_app
 from flows.cli_task import app as task_app
 from flows.cli_training import app as training_app
+from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
     from components.settings import Settings
@@ -35,7 +35,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Table = Annotated[str, typer.Argument(help="The table, as in `ingest --table`; its model is banyan-TABLE.")]
 
 
@@ -71,7 +70,7 @@ def demo(
     """Run the whole loop once on real text."""
     from flows.demo import run_demo
 
-    raise typer.Exit(run_demo(_settings(), json_file=json_file, offline=offline, stay=stay))
+    raise typer.Exit(run_demo(read_settings(), json_file=json_file, offline=offline, stay=stay))
 
 
 @app.command()
@@ -82,16 +81,16 @@ def up(
     """Start the local stack of services."""
     from flows import stack
 
-    settings = _settings()
+    settings = read_settings()
     if foreground:
         with stack.start(settings, on_event=_note) as running:
-            _say(as_json, {"urls": running.urls}, *_urls(running.urls), "Stop it with Ctrl-C or: banyan down")
+            say(as_json, {"urls": running.urls}, *_urls(running.urls), "Stop it with Ctrl-C or: banyan down")
             running.wait()
         return
     from flows.background import start_in_background
 
     urls = start_in_background(settings, on_event=_note)
-    _say(as_json, {"urls": urls}, *_urls(urls), "Next: banyan status | banyan demo. Stop it with: banyan down")
+    say(as_json, {"urls": urls}, *_urls(urls), "Next: banyan status | banyan demo. Stop it with: banyan down")
 
 
 @app.command()
@@ -99,7 +98,7 @@ def down() -> None:
     """Stop the local stack."""
     from flows import stack
 
-    stopped = stack.down(_settings())
+    stopped = stack.down(read_settings())
     print("The stack is stopped; what it made is kept." if stopped else "No stack was running.")
 
 
@@ -111,8 +110,8 @@ def status(as_json: Json = False) -> None:
     """
     from flows.status import collect
 
-    facts = collect(_settings())
-    _say(as_json, facts.as_dict(), *facts.lines())
+    facts = collect(read_settings())
+    say(as_json, facts.as_dict(), *facts.lines())
     raise typer.Exit(0 if facts.is_running else 1)
 
 
@@ -125,7 +124,7 @@ def dashboard(
     """Open the dashboard of the running stack."""
     from components.supervisor import addresses
 
-    url = addresses(_settings()).dashboard
+    url = addresses(read_settings()).dashboard
     print(f"The dashboard is at {url}")
     if browse if browse is not None else sys.stdout.isatty():
         import webbrowser
@@ -138,14 +137,14 @@ def doctor(as_json: Json = False) -> None:
     """Say what is missing here and how to get it."""
     from flows.doctor import examine
 
-    checks = examine(_settings())
+    checks = examine(read_settings())
     missing = [check.name for check in checks if check.level == "missing"]
     lines = [
         f"{check.level:<8} {check.name:<13} {check.found}" + (f"  → {check.remedy}" if check.remedy else "")
         for check in checks
     ]
     last = f"Missing: {', '.join(missing)}." if missing else "All that is needed is here. Next: banyan demo"
-    _say(as_json, {"checks": [check.__dict__ for check in checks]}, *lines, last)
+    say(as_json, {"checks": [check.__dict__ for check in checks]}, *lines, last)
     raise typer.Exit(1 if missing else 0)
 
 
@@ -183,7 +182,7 @@ def ingest(
     from components.data.manifests import head
     from flows.own import own_data, recipe_for
 
-    settings = _settings()
+    settings = read_settings()
     recipe = own_data(
         what,
         task=task,
@@ -203,7 +202,7 @@ def ingest(
         lines.insert(0, "Nothing has changed: this input gives the version that was current before.")
     base = recipe_for(getattr(recipe.sources[0], "task", ""))
     next_step = f"Next: banyan train {base} --table {recipe.name}"
-    _say(
+    say(
         as_json,
         {"run": run.id, "changed": facts["data_version"] != (before and before.version), **facts},
         *lines,
@@ -228,7 +227,7 @@ def train(
     from flows.outcomes import model_outcome
     from flows.own import chosen_recipe
 
-    settings = _settings()
+    settings = read_settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
     if dry_run:
         from dataclasses import asdict
@@ -236,7 +235,7 @@ def train(
         from components.training.dry_run import dry_run_on_newest
 
         rehearsed = dry_run_on_newest(chosen, settings=settings)
-        _say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
+        say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
     given = {"recipe": chosen.model_dump(mode="json")}
     run = _run_on_worker(settings, f"{chosen.kind}/{pool}", given, as_json=as_json)
@@ -245,7 +244,7 @@ def train(
     else:
         name, next_step = chosen.family, "Next: banyan dashboard"
     facts, lines = model_outcome(settings, table=name, version=run.result.get("version"))
-    _say(as_json, {"run": run.id, **facts}, *lines, next_step)
+    say(as_json, {"run": run.id, **facts}, *lines, next_step)
 
 
 @app.command()
@@ -267,15 +266,15 @@ def evaluate(
 
         which = table if version is None else f"{table}@{version}"
         facts, lines = evaluate_file(which, task=task, file=file, format=format_, columns=columns, max_rows=max_rows)
-        _say(as_json, facts, *lines, "Next: banyan task list")
+        say(as_json, facts, *lines, "Next: banyan task list")
         return
     from flows.outcomes import figures
 
-    settings = _settings()
+    settings = read_settings()
     run = _run_on_worker(settings, "evaluate/cpu", {"table": table, "version": version}, as_json=as_json)
     which = f"v{version}" if version is not None else "the champion"
     lines = [f"{table}, {which}, on the newest data: {figures(run.result)}", f"The run: {run.name}"]
-    _say(as_json, {"run": run.id, "metrics": run.result}, *lines, f"Next: banyan promote {table} --version N")
+    say(as_json, {"run": run.id, "metrics": run.result}, *lines, f"Next: banyan promote {table} --version N")
 
 
 @app.command()
@@ -290,10 +289,10 @@ def promote(
     """
     from flows.outcomes import model_outcome
 
-    settings = _settings()
+    settings = read_settings()
     run = _run_on_worker(settings, "promote/cpu", {"table": table, "version": version}, as_json=as_json)
     facts, lines = model_outcome(settings, table=table, version=version)
-    _say(as_json, {"run": run.id, **facts}, *lines)
+    say(as_json, {"run": run.id, **facts}, *lines)
     raise typer.Exit(0 if "champion" in facts["aliases"] else 1)
 
 
@@ -307,8 +306,8 @@ def rollback(
     """Serve an earlier champion again."""
     from flows.outcomes import roll_back
 
-    now = roll_back(_settings(), table=table, to=to, reason=reason)
-    _say(as_json, now.model_dump(), f"{now} is champion again; the gateway swaps within a second or two.")
+    now = roll_back(read_settings(), table=table, to=to, reason=reason)
+    say(as_json, now.model_dump(), f"{now} is champion again; the gateway swaps within a second or two.")
 
 
 @app.command()
@@ -320,13 +319,13 @@ def retrain(
     """Retrain on all admitted feedback, and ask the gate."""
     from flows.outcomes import model_outcome
 
-    settings = _settings()
+    settings = read_settings()
     run = _run_on_worker(settings, f"retrain/{pool}", {"table": table}, as_json=as_json)
     if run.outcome != "Completed":
-        _say(as_json, {"run": run.id, "outcome": run.outcome, "reason": run.message}, f"Not retrained: {run.message}")
+        say(as_json, {"run": run.id, "outcome": run.outcome, "reason": run.message}, f"Not retrained: {run.message}")
         return
     facts, lines = model_outcome(settings, table=table, version=run.result.get("version"))
-    _say(as_json, {"run": run.id, **facts}, *lines, "Next: banyan status | banyan dashboard")
+    say(as_json, {"run": run.id, **facts}, *lines, "Next: banyan status | banyan dashboard")
 
 
 # ---------------------------------------------------------------- asking and rating
@@ -342,12 +341,12 @@ def ask(
     """Ask the champion; get an answer with a receipt."""
     from flows import gateway
 
-    settings = _settings()
+    settings = read_settings()
     answer = gateway.ask(table, sys.stdin.read() if text == "-" else text, subject=subject, settings=settings)
     receipt = answer["receipt"]
     gateway.remember(answer["request_id"], settings=settings)
     others = ", ".join(f"{a['label']} {a['probability']:.2f}" for a in answer["alternatives"][1:4])
-    _say(
+    say(
         as_json,
         answer,
         f"{answer['output']}  (confidence {answer['confidence']:.2f}{f'; then {others}' if others else ''})",
@@ -371,10 +370,10 @@ def rate(
     """Rate an answer, or see what became of a rating."""
     from flows import gateway
 
-    settings = _settings()
+    settings = read_settings()
     if fate:
         found = gateway.fate(request, settings=settings)
-        _say(as_json, found, *gateway.history_lines(found))
+        say(as_json, found, *gateway.history_lines(found))
         return
     if good + bad + (correct is not None) != 1:
         raise UsageError("say one of --good, --bad and --correct ANSWER", "for example: banyan rate last --good")
@@ -385,7 +384,7 @@ def rate(
     }
     opinion |= {k: v for k, v in {"correction": correct, "comment": comment, "subject": subject}.items() if v}
     kept = gateway.rate(opinion, settings=settings)
-    _say(
+    say(
         as_json,
         kept,
         f"Kept: feedback {kept['feedback_id']} is {kept['fate']}.",
@@ -408,12 +407,6 @@ app.add_typer(graph_app, name="graph")
 # ---------------------------------------------------------------- shared
 
 
-def _settings() -> "Settings":
-    from components.settings import load_settings
-
-    return load_settings()
-
-
 def _run_on_worker(settings: "Settings", deployment: str, parameters: dict[str, Any], *, as_json: bool) -> "Run":
     from flows.display import RunDisplay
     from flows.remote import Prefect, failure
@@ -434,10 +427,6 @@ def _urls(urls: Any) -> list[str]:
 
 def _note(line: str) -> None:
     print(f"  {line}", file=sys.stderr, flush=True)
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True)
+from flows.console import Json
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+app = typer.Typer(no_args_is_help=True)
 
 
 @app.command()

@@ -3,7 +3,6 @@
 Nothing heavy is imported before a command needs it.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import UsageError
+from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
     from components.data.diff import Rows
@@ -24,7 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Version = Annotated[str, typer.Argument(help="A version's id or how it begins; HEAD is the current one.")]
 
 
@@ -36,7 +35,7 @@ def log(
     """List the versions, newest first, with what changed."""
     from components.data import versioning
 
-    settings = _settings()
+    settings = read_settings()
     found = versioning.versions(settings)
     head = versioning.head(settings)
     by_id = {one.ref.version: one for one in found}
@@ -48,7 +47,7 @@ def log(
         lines.append(f"{one.ref.version[:12]}  {one.created_at:%Y-%m-%d %H:%M}  {one.name}" + "  (HEAD)" * fact["head"])
         lines += [f"    {table}: {_split_line(splits)}" for table, splits in one.rows.items()]
         lines += [f"    {line}" for line in fact["changes"]]
-    _say(as_json, {"versions": facts}, *(lines or ["There is no data version yet. First: banyan ingest WHAT --task T"]))
+    say(as_json, {"versions": facts}, *(lines or ["There is no data version yet. First: banyan ingest WHAT --task T"]))
 
 
 @app.command()
@@ -56,7 +55,7 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
     """Say what a version is made of, what was rejected and why."""
     from components.data import versioning
 
-    one = versioning.find(version, settings=_settings())
+    one = versioning.find(version, settings=read_settings())
     lines = [f"Data version {one.ref.version}", f"  {one.name}, made {one.created_at:%Y-%m-%d %H:%M} UTC"]
     lines.append(f"  after {one.parent}" if one.parent else "  the first one")
     for table, splits in one.rows.items():
@@ -78,7 +77,7 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
     lines.append(f"  validation: {one.num_checks} checks passed; {one.docs or 'no report was kept'}")
     if one.rejects_file:
         lines.append(f"  the rejected rows lie in {one.rejects_file}")
-    _say(as_json, one.model_dump(mode="json"), *lines)
+    say(as_json, one.model_dump(mode="json"), *lines)
 
 
 @app.command()
@@ -87,7 +86,7 @@ def diff(before: Version, after: Version = "HEAD", as_json: Json = False) -> Non
     from components.data import versioning
     from components.data.diff import diff as compare
 
-    settings = _settings()
+    settings = read_settings()
     old, new = (versioning.find(which, settings=settings).ref for which in (before, after))
     found = compare(versioning.path_of(old, settings), versioning.path_of(new, settings))
     lines = [f"{old.version[:12]} → {new.version[:12]}"]
@@ -99,7 +98,7 @@ def diff(before: Version, after: Version = "HEAD", as_json: Json = False) -> Non
     if not found:
         lines.append("  no table differs")
     tables = {table: change.model_dump() for table, change in found.items()}
-    _say(as_json, {"before": old.version, "after": new.version, "tables": tables}, *lines)
+    say(as_json, {"before": old.version, "after": new.version, "tables": tables}, *lines)
 
 
 @app.command()
@@ -111,11 +110,11 @@ def checkout(
     """Copy a version's files into a folder."""
     from components.data import versioning
 
-    settings = _settings()
+    settings = read_settings()
     ref = versioning.find(version, settings=settings).ref
     files = versioning.check_out(ref, folder.expanduser().absolute(), settings=settings)
     facts = {"version": ref.version, "folder": str(folder), "files": [str(file) for file in files]}
-    _say(as_json, facts, f"{len(files)} files of {ref.version[:12]} are in {folder}")
+    say(as_json, facts, f"{len(files)} files of {ref.version[:12]} are in {folder}")
 
 
 @app.command()
@@ -132,13 +131,13 @@ def rm(
     """
     from components.data import versioning
 
-    settings = _settings()
+    settings = read_settings()
     ref = versioning.find(version, settings=settings).ref
     if not force:
         _check_no_model_names(ref.version, settings)
     freed = versioning.remove(ref.version, settings=settings, force=force)
     facts = {"version": ref.version, "freed_bytes": freed}
-    _say(as_json, facts, f"{ref.version[:12]} is removed; {freed / 1e6:.1f} MB are free")
+    say(as_json, facts, f"{ref.version[:12]} is removed; {freed / 1e6:.1f} MB are free")
 
 
 @app.command()
@@ -150,26 +149,16 @@ def export(
     """Give a version's `.dvc` pointer, for a team that keeps it in Git."""
     from components.data import versioning
 
-    one = versioning.find(version, settings=_settings())
+    one = versioning.find(version, settings=read_settings())
     facts = {"version": one.ref.version, "pointer": one.pointer, "file": str(to) if to else None}
     if to is None:
-        _say(as_json, facts, one.pointer.rstrip())
+        say(as_json, facts, one.pointer.rstrip())
         return
     to.write_text(one.pointer, "utf-8")
-    _say(as_json, facts, f"The pointer of {one.ref.version[:12]} is in {to}")
+    say(as_json, facts, f"The pointer of {one.ref.version[:12]} is in {to}")
 
 
 # ---------------------------------------------------------------- shared
-
-
-def _settings() -> "Settings":
-    from components.settings import load_settings
-
-    return load_settings()
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
 def _logged(one: "Manifest", parent: "Manifest | None", *, is_head: bool) -> dict[str, Any]:

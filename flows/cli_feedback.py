@@ -1,12 +1,12 @@
 """`banyan feedback` and `banyan appeal`: bring feedback in, look at it, take it out, overrule a refusal."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from components.errors import UsageError
+from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,6 @@ app = typer.Typer(no_args_is_help=True)
 feedback_app = typer.Typer(no_args_is_help=True, help="Bring feedback in, look at it, take it out.")
 app.add_typer(feedback_app, name="feedback")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Table = Annotated[str, typer.Argument(help="The table, as in `ingest --table`.")]
 
 
@@ -40,13 +39,13 @@ def import_(
     """
     from components.feedback import imports
 
-    settings = _settings()
+    settings = read_settings()
     said = imports.read(file, format=format_, text_field=text_field)
     counts = {"approve": 0, "correct": 0, "already": 0}
     with typer.progressbar(said, label="rows", file=_nowhere() if as_json else None) as rows:
         for one in rows:
             counts[_hand_in(one, table, settings)] += 1
-    _say(
+    say(
         as_json,
         {"rows": len(said), **counts},
         f"{len(said)} rows: {counts['approve']} approve what {table} answers, {counts['correct']} correct it, "
@@ -65,13 +64,13 @@ def list_(
     """Show a table's newest feedback and what became of it."""
     from components.ledger.store import Ledger
 
-    with Ledger(_settings()) as ledger:
+    with Ledger(read_settings()) as ledger:
         rows = ledger.feedback(table, fate="refused" if refused else None, limit=limit)
     shown = [{name: getattr(row, name) for name in ("feedback_id", "kind", "fate", "reason", "text")} for row in rows]
     lines = [
         f"{row.feedback_id}  {row.kind:<8} {_standing(row):<50.50} {' '.join(row.text.split())[:40]}" for row in rows
     ]
-    _say(as_json, {"table": table, "feedback": shown}, *(lines or [f"There is no such feedback on {table}."]))
+    say(as_json, {"table": table, "feedback": shown}, *(lines or [f"There is no such feedback on {table}."]))
 
 
 @feedback_app.command()
@@ -85,10 +84,10 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write what screening leaves of all feedback so far to a file."""
-    curated, rows = _curated(table, _settings())
+    curated, rows = _curated(table, read_settings())
     frame = _part(what, curated, rows)
     frame.to_parquet(file, index=False)
-    _say(as_json, {"rows": len(frame), "file": str(file)}, f"{len(frame)} rows in {file}")
+    say(as_json, {"rows": len(frame), "file": str(file)}, f"{len(frame)} rows in {file}")
 
 
 @app.command()
@@ -106,9 +105,9 @@ def appeal(
     from components.feedback import appeals
     from components.ledger.store import Ledger
 
-    with Ledger(_settings()) as ledger:
+    with Ledger(read_settings()) as ledger:
         sequence = appeals.appeal(ledger, feedback_id, actor=getpass.getuser(), why=why)
-    _say(
+    say(
         as_json,
         {"feedback_id": feedback_id, "sequence": sequence},
         f"Feedback {feedback_id} is admitted by the next retraining. See: banyan rate {feedback_id} --fate",
@@ -180,13 +179,3 @@ def _nowhere() -> Any:
     import io
 
     return io.StringIO()
-
-
-def _settings() -> "Settings":
-    from components.settings import load_settings
-
-    return load_settings()
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

@@ -1,16 +1,15 @@
 """`banyan graph`: knowledge graphs of documents, tables and packages."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from components.errors import UsageError
+from flows.console import Json, say
 
 app = typer.Typer(no_args_is_help=True, help="Entities and relations of documents: build, export, find related ones.")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Name = Annotated[str, typer.Argument(help="The graph's name.")]
 
 
@@ -43,7 +42,7 @@ def build(
         "types": counts(graph),
     }
     types = ", ".join(f"{kind} {n}" for kind, n in counts(graph).items()) or "none"
-    _say(
+    say(
         as_json,
         {"graph": name, "path": str(kept), **number},
         f"{name}: {number['entities']} entities in {number['documents']} documents, {number['relations']} relations",
@@ -67,7 +66,7 @@ def export(
         _refuse(f"there is no format {form!r}", f"formats are: {', '.join(FORMATS)}")
     text = FORMATS[form](load(name, settings=load_settings()))
     out.write_text(text, "utf-8")
-    _say(as_json, {"graph": name, "format": form, "path": str(out), "bytes": len(text.encode())}, f"Written: {out}")
+    say(as_json, {"graph": name, "format": form, "path": str(out), "bytes": len(text.encode())}, f"Written: {out}")
 
 
 @app.command()
@@ -88,7 +87,7 @@ def show(
     facts = [{"subject": r.subject, "type": r.type, "object": r.object, "sentence": r.sentence, "document": r.document}
              for r in found]  # fmt: skip
     lines = [f"{r.subject} —{r.type}→ {r.object}\n    “{r.sentence[:160]}” ({r.document})" for r in found]
-    _say(as_json, {"graph": name, "entity": entity_id(entity), "relations": facts}, *(lines or ["no relations"]))
+    say(as_json, {"graph": name, "entity": entity_id(entity), "relations": facts}, *(lines or ["no relations"]))
 
 
 @app.command()
@@ -109,7 +108,7 @@ def related(
     found = related_documents(graph, document, most=most)
     facts = [{"document": other, "score": score, "shared": shared} for other, score, shared in found]
     lines = [f"{score:.2f}  {other}  ({', '.join(shared[:3])})" for other, score, shared in found]
-    _say(as_json, {"graph": name, "document": document, "related": facts}, *(lines or ["none shares an entity"]))
+    say(as_json, {"graph": name, "document": document, "related": facts}, *(lines or ["none shares an entity"]))
 
 
 def _refuse(message: str, remedy: str) -> NoReturn:
@@ -128,7 +127,3 @@ def _rows(table: str, settings: Any) -> Any:
         _refuse("there is no data version yet", "make one: banyan ingest")
     folder = versioning.path_of(ref, settings)
     return pd.concat([read_split(folder, table, split) for split in split_names(folder, table)], ignore_index=True)
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

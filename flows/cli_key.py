@@ -1,18 +1,16 @@
 """`banyan key`: who may ask the gateway, and who may do more."""
 
-import json
 from dataclasses import asdict
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from flows.console import Json, moment, say
 
 if TYPE_CHECKING:
     from components.ledger.store import Ledger
 
 app = typer.Typer(no_args_is_help=True, help="Make, list and revoke keys to the gateway.")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @app.command()
@@ -41,7 +39,7 @@ def create(
             "From now on the gateway asks everybody for a key. The dashboard and this command send BANYAN_API_KEY: "
             "set it to an operator's, and restart the stack."
         )
-    _say(as_json, asdict(key) | {"secret": secret}, *lines)
+    say(as_json, asdict(key) | {"secret": secret}, *lines)
 
 
 @app.command("list")
@@ -52,12 +50,12 @@ def list_(as_json: Json = False) -> None:
     with _ledger() as ledger:
         keys = KeyRing(ledger).all()
     lines = [
-        f"{key.key_id}  {key.role:<8}  {key.requests_per_minute:>6}/min  made {_shown(key.at)}  "
-        + (f"revoked {_shown(key.revoked_at)}  " if key.revoked_at is not None else "")
+        f"{key.key_id}  {key.role:<8}  {key.requests_per_minute:>6}/min  made {moment(key.at)}  "
+        + (f"revoked {moment(key.revoked_at)}  " if key.revoked_at is not None else "")
         + key.name
         for key in keys
     ]
-    _say(as_json, {"keys": [asdict(key) for key in keys]}, *(lines or ["There are no keys yet."]))
+    say(as_json, {"keys": [asdict(key) for key in keys]}, *(lines or ["There are no keys yet."]))
 
 
 @app.command()
@@ -67,7 +65,7 @@ def revoke(key: Annotated[str, typer.Argument(help="A key's id or name.")], as_j
 
     with _ledger() as ledger:
         closed = KeyRing(ledger).revoke(key)
-    _say(as_json, asdict(closed), f"Key {closed.key_id} ({closed.name}) opens nothing any more.")
+    say(as_json, asdict(closed), f"Key {closed.key_id} ({closed.name}) opens nothing any more.")
 
 
 def _ledger() -> "Ledger":
@@ -75,11 +73,3 @@ def _ledger() -> "Ledger":
     from components.settings import load_settings
 
     return Ledger(load_settings())
-
-
-def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

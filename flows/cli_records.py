@@ -1,6 +1,5 @@
 """`banyan receipt`, `fate`, `journal`, `who-served`: what the ledger knows, with the stack up or down."""
 
-import json
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BanyanError, UsageError
+from flows.console import Json, moment, read_settings, say
 
 if TYPE_CHECKING:
     from components.ledger.schema import Fate, JournalEntry
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 journal_app = typer.Typer(no_args_is_help=True, help="Show or verify the chain of alias moves.")
 app.add_typer(journal_app, name="journal")
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 
 
 @app.command()
@@ -34,7 +32,7 @@ def receipt(
     from components import lineage
     from flows.gateway import last_request
 
-    settings = _settings()
+    settings = read_settings()
     request_id = last_request(settings) if request == "last" else request
     with _ledger(settings) as ledger:
         found = lineage.trace(request_id, settings=settings, ledger=ledger)
@@ -44,7 +42,7 @@ def receipt(
     if again:
         lines.append(f"replay   {again.verdict}" + (f": {again.after!r}" if again.verdict == "different" else ""))
         lines += [f"         {one}" for one in again.differences]
-    _say(as_json, facts, *lines)
+    say(as_json, facts, *lines)
     raise typer.Exit(1 if again and again.verdict == "different" else 0)
 
 
@@ -55,7 +53,7 @@ def fate(feedback: Annotated[str, typer.Argument(help="A feedback id.")], as_jso
 
     history = _history(feedback)
     found = {"feedback_id": feedback, "fate": history[-1].fate, "history": [asdict(step) for step in history]}
-    _say(as_json, found, *history_lines(found))
+    say(as_json, found, *history_lines(found))
 
 
 @app.command()
@@ -67,21 +65,21 @@ def who_served(
     """Say which version was champion at a time."""
     from components.ledger.journal import Journal
 
-    settings = _settings()
+    settings = read_settings()
     when = _time(at)
     name = f"banyan-{table}"
     with _ledger(settings) as ledger:
         entry = Journal(ledger, settings.workspace).who_served(name, at=when.timestamp())
     facts = {"table": table, "at": when.timestamp(), "version": None}
     if entry is None:
-        _say(as_json, facts, f"Nobody served {table} at {_shown(when.timestamp())}.")
+        say(as_json, facts, f"Nobody served {table} at {moment(when.timestamp())}.")
         return
     facts |= {"version": entry.to_version, "weights_sha256": entry.weights_sha256, "since": entry.at}
-    _say(
+    say(
         as_json,
         facts | {"actor": entry.actor, "action": entry.action},
-        f"{name} v{entry.to_version} served {table} at {_shown(when.timestamp())}, weights {entry.weights_sha256[:12]}",
-        f"since {_shown(entry.at)}, by {entry.actor} ({entry.action})",
+        f"{name} v{entry.to_version} served {table} at {moment(when.timestamp())}, weights {entry.weights_sha256[:12]}",
+        f"since {moment(entry.at)}, by {entry.actor} ({entry.action})",
     )
 
 
@@ -90,10 +88,10 @@ def journal_log(
     table: Annotated[str | None, typer.Argument(help="Only this table's moves.")] = None, as_json: Json = False
 ) -> None:
     """List the alias moves, oldest first."""
-    with _ledger(_settings()) as ledger:
+    with _ledger(read_settings()) as ledger:
         entries = ledger.journal(f"banyan-{table}" if table else None)
     lines = [_move_line(entry) for entry in entries] or ["No alias was moved yet."]
-    _say(as_json, {"entries": [asdict(entry) for entry in entries]}, *lines)
+    say(as_json, {"entries": [asdict(entry) for entry in entries]}, *lines)
 
 
 @journal_app.command("verify")
@@ -106,7 +104,7 @@ def journal_verify(as_json: Json = False) -> None:
     from components.lineage import registry_url
     from components.registry import Registry
 
-    settings = _settings()
+    settings = read_settings()
     with _ledger(settings) as ledger:
         journal = Journal(ledger, settings.workspace)
         aliases = "checked"
@@ -118,17 +116,11 @@ def journal_verify(as_json: Json = False) -> None:
     lines = [f"wrong: {problem}" for problem in health.problems]
     if health.ok:
         lines = [f"{health.num_entries} entries, each following the one before; head {health.head[:12]}"]
-    _say(as_json, facts | {"problems": list(health.problems)}, *lines, f"MLflow's aliases: {aliases}")
+    say(as_json, facts | {"problems": list(health.problems)}, *lines, f"MLflow's aliases: {aliases}")
     raise typer.Exit(0 if health.ok else 1)
 
 
 # ---------------------------------------------------------------- shared
-
-
-def _settings() -> "Settings":
-    from components.settings import load_settings
-
-    return load_settings()
 
 
 def _ledger(settings: "Settings") -> Any:
@@ -141,7 +133,7 @@ def _ledger(settings: "Settings") -> Any:
 
 
 def _history(feedback: str) -> "list[Fate]":
-    with _ledger(_settings()) as ledger:
+    with _ledger(read_settings()) as ledger:
         history: list[Fate] = ledger.fate_of(feedback)
     if not history:
         raise UsageError(f"there is no feedback {feedback!r}", "`banyan rate` prints its id")
@@ -157,15 +149,11 @@ def _time(text: str) -> datetime:
         raise UsageError(f"{text!r} is no time", "for example: --at 2026-11-22T14:30") from err
 
 
-def _shown(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
 def _move_line(entry: "JournalEntry") -> str:
     before = f"v{entry.from_version}" if entry.from_version is not None else "none"
     move = f"{entry.name} {entry.alias} {before} → v{entry.to_version}"
     why = f"; {entry.note}" if entry.note else ""
-    return f"{entry.sequence:>4}  {_shown(entry.at)}  {entry.state:<9} {entry.action:<8} {move}, by {entry.actor}{why}"
+    return f"{entry.sequence:>4}  {moment(entry.at)}  {entry.state:<9} {entry.action:<8} {move}, by {entry.actor}{why}"
 
 
 def _lineage_lines(found: "Lineage") -> list[str]:
@@ -173,13 +161,13 @@ def _lineage_lines(found: "Lineage") -> list[str]:
     how = ", ".join(f"{name} {value}" for name, value in sorted(answer.generation.items()))
     ended = f" ({answer.finish_reason})" if answer.finish_reason else ""
     lines = [
-        f"answer   {answer.request_id} of {_shown(answer.at)}: {answer.output!r}{ended}",
+        f"answer   {answer.request_id} of {moment(answer.at)}: {answer.output!r}{ended}",
         f"model    {answer.model_name} v{answer.model_version}, weights {answer.weights_sha256[:12]}, "
         f"template {answer.template_sha256[:12]}",
         f"         {how}",
     ]
     if model:
-        lines.append(f"         task {model.task}, registered {_shown(model.created_at)}, run {model.ref.run_id}")
+        lines.append(f"         task {model.task}, registered {moment(model.created_at)}, run {model.ref.run_id}")
     if found.lock is not None:
         commit = f", commit {found.lock['revision'][:12]}" if found.lock.get("revision") else ""
         lines.append(
@@ -187,13 +175,9 @@ def _lineage_lines(found: "Lineage") -> list[str]:
             f"code {str(found.lock.get('code', ''))[:12]}, seed {found.lock.get('seed')}{commit}"
         )
     if data:
-        lines.append(f"data     {data.ref.version} of {_shown(data.created_at.timestamp())}, recipe {data.name}")
+        lines.append(f"data     {data.ref.version} of {moment(data.created_at.timestamp())}, recipe {data.name}")
         for table, digest in sorted(found.tables.items()):
             split = data.rows.get(table, {}).get("train")
             sources = ", ".join(f"{name} {rows}" for name, rows in sorted(split.sources.items())) if split else ""
             lines.append(f"         table {table} {digest[:12]}" + (f": {sources}" if sources else ""))
     return [*lines, *(f"missing  {one}" for one in found.missing)]
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

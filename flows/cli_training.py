@@ -1,10 +1,11 @@
 """`banyan verify`, `lock` and `plan`: what a training was, whether it can be had again, what one will cost."""
 
-import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
     from components.refs import DataRef
@@ -18,7 +19,6 @@ app = typer.Typer(no_args_is_help=True)
 lock_app = typer.Typer(no_args_is_help=True, help="Show what determined a model's weights.")
 app.add_typer(lock_app, name="lock")
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Model = Annotated[str, typer.Argument(help="MODEL[@VERSION], as library@3; without a version the champion.")]
 
 
@@ -36,12 +36,12 @@ def verify(
     """
     from components.training import verify as verification
 
-    settings = _settings()
+    settings = read_settings()
     ref = verification.find(_registry(settings), model)
     found = verification.verify(ref, settings=settings, anyway=anyway, watch=None if as_json else _show)
     if not as_json and sys.stderr.isatty():
         print(file=sys.stderr)
-    _say(as_json, {**found.model_dump(mode="json"), "exit_code": found.exit_code}, *_verdict_lines(found))
+    say(as_json, {**found.model_dump(mode="json"), "exit_code": found.exit_code}, *_verdict_lines(found))
     raise typer.Exit(found.exit_code)
 
 
@@ -64,11 +64,11 @@ def plan(
     from components.training import plan as planning
     from flows.own import chosen_recipe
 
-    settings = _settings()
+    settings = read_settings()
     chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
     price = planning.PRICE_A_KWH if price is None else price
     found = planning.plan(chosen, data=_newest(settings), settings=settings, price_a_kwh=price)
-    _say(as_json, planning.summary(found), *_plan_lines(found))
+    say(as_json, planning.summary(found), *_plan_lines(found))
 
 
 @lock_app.command("show")
@@ -76,10 +76,10 @@ def show(model: Model, as_json: Json = False) -> None:
     """Say everything that determined a version's weights."""
     from components.training import verify as verification
 
-    registry = _registry(_settings())
+    registry = _registry(read_settings())
     ref = verification.find(registry, model)
     lock = verification.lock_of(registry, ref)
-    _say(as_json, {"model": str(ref), **lock.as_dict()}, f"{ref}, weights {ref.weights_sha256}", *_lock_lines(lock))
+    say(as_json, {"model": str(ref), **lock.as_dict()}, f"{ref}, weights {ref.weights_sha256}", *_lock_lines(lock))
 
 
 @lock_app.command("diff")
@@ -91,7 +91,7 @@ def diff(first: Model, second: Model, as_json: Json = False) -> None:
     from components.training import verify as verification
     from components.training.lock import differences
 
-    registry = _registry(_settings())
+    registry = _registry(read_settings())
     refs = [verification.find(registry, model) for model in (first, second)]
     locks = [verification.lock_of(registry, ref) for ref in refs]
     found = differences(*locks)
@@ -100,7 +100,7 @@ def diff(first: Model, second: Model, as_json: Json = False) -> None:
     lines = [f"{refs[0]} → {refs[1]}", *(f"  {one}{_remark(one)}" for one in found)]
     if not is_exact:
         lines.append("Nothing that decides bits differs: the same weights are due.")
-    _say(as_json, {**facts, "same_bits_due": not is_exact}, *lines)
+    say(as_json, {**facts, "same_bits_due": not is_exact}, *lines)
     raise typer.Exit(1 if is_exact else 0)
 
 
@@ -193,12 +193,6 @@ def _show(progress: "Progress") -> None:
 # ---------------------------------------------------------------- shared
 
 
-def _settings() -> "Settings":
-    from components.settings import load_settings
-
-    return load_settings()
-
-
 def _newest(settings: "Settings") -> "DataRef":
     from components.data import versioning
     from components.errors import DataStoreError
@@ -214,7 +208,3 @@ def _registry(settings: "Settings") -> Any:
     from components.supervisor import addresses
 
     return Registry(addresses(settings).mlflow)
-
-
-def _say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
-    print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)

@@ -69,6 +69,7 @@ def test_a_reader_can_train_without_what_runs_or_shows(name: str, tmp_path: Path
     """Pretrain, fine-tune and evaluate from a Python prompt with `components` alone."""
     code = (
         f"import sys; sys.modules['{name}'] = None\n"
-        "import components.training.pretraining, components.training.finetuning, components.evaluation.evaluate"
+        "import components.training.pretraining, components.training.finetuning, components.evaluation.evaluate\n"
+        "print(components.training.pretraining.pretrain.__name__)"
     )
-    python(code, cwd=tmp_path)
+    assert python(code, cwd=tmp_path).split()[-1] == "pretrain"

@@ -325,7 +325,8 @@ def test_text_in_any_script_and_of_any_length_is_no_crash():
         "a, " * 5000 + "and other things.",
         "is a " * 3000,
     ):
-        from_text(text, document="d")
+        graph = from_text(text, document="d")
+        assert set(graph.documents()) <= {"d"}
 
 
 def test_an_asset_becomes_a_graph(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@
     │   ├── RegistryUnavailable (Transient)
     │   └── VersionNotFound
     ├── LedgerError
+    ├── NotPermitted            whoever asked has not the role for it
     ├── ServingError
     │   ├── NoChampion          nothing has passed the gate yet
     │   └── GatewayUnavailable  (Transient)
@@ -108,6 +109,9 @@ class VersionNotFound(RegistryError): ...
 
 
 class LedgerError(BanyanError): ...
+
+
+class NotPermitted(BanyanError): ...
 
 
 class ServingError(BanyanError): ...

@@ -9,6 +9,7 @@ from sqlalchemy import Row, Select, func, select
 from components.ledger.database import Database
 from components.ledger.schema import (
     FATES,
+    ActionRow,
     Answer,
     Cost,
     Cut,
@@ -19,6 +20,7 @@ from components.ledger.schema import (
     LookRow,
     Pending,
     VerdictRow,
+    actions,
     answers,
     appeals,
     costs,
@@ -53,11 +55,20 @@ class LedgerQueries:
         rows = self._all(select(answers).where(answers.c.request_id == request_id))
         return _answer(rows[0]) if rows else None
 
-    def answers(self, table: str | None = None, *, limit: int = 50, before: int | None = None) -> list[Answer]:
+    def answers(
+        self,
+        table: str | None = None,
+        *,
+        model_version: int | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[Answer]:
         """One page of answers, newest first."""
         query = select(answers).order_by(answers.c.sequence.desc()).limit(limit)
         if table is not None:
             query = query.where(answers.c.table_name == table)
+        if model_version is not None:
+            query = query.where(answers.c.model_version == model_version)
         if before is not None:
             query = query.where(answers.c.sequence < before)
         return [_answer(row) for row in self._all(query)]
@@ -235,11 +246,21 @@ class LedgerQueries:
             query = query.where(verdicts.c.model_name == name)
         return [VerdictRow(**_without(row, "sequence")) for row in self._all(query)]
 
-    def looks(self, name: str, test_set: str) -> list[LookRow]:
-        """The comparisons of a registered model's versions that a test set has decided, in their order."""
-        mine = (looks.c.model_name == name) & (looks.c.test_set == test_set)
-        rows = self._all(select(looks).where(mine).order_by(looks.c.sequence))
-        return [LookRow(**_without(row, "sequence")) for row in rows]
+    def looks(self, name: str, test_set: str | None = None, *, limit: int | None = None) -> list[LookRow]:
+        """The comparisons of a registered model's versions that a test set (or any) has decided, in their order.
+
+        `limit` keeps the newest.
+        """
+        query = select(looks).where(looks.c.model_name == name)
+        if test_set is not None:
+            query = query.where(looks.c.test_set == test_set)
+        rows = self._all(query.order_by(looks.c.sequence.desc()).limit(limit))
+        return [LookRow(**_without(row, "sequence")) for row in reversed(rows)]
+
+    def actions(self, *, limit: int = 50) -> list[ActionRow]:
+        """What was asked for through the operators' door, newest first."""
+        rows = self._all(select(actions).order_by(actions.c.sequence.desc()).limit(limit))
+        return [ActionRow(**row._mapping) for row in rows]
 
     def costs(self, run_id: str | None = None, *, subject_name: str | None = None) -> list[Cost]:
         """What runs cost, stage by stage, oldest first."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The newest revision in `migrations/versions`: a change of these tables is a new one there."""
 
 FeedbackKind = Literal["approve", "reject", "correct"]
@@ -66,6 +66,7 @@ answers = Table(
     Column("finish_reason", String(16)),  # of a text that was written token by token
     Index("answers_by_table", "table_name", "sequence"),
     Index("answers_by_subject", "subject"),
+    Index("answers_by_version", "table_name", "model_name", "model_version"),
 )
 
 raw_prompts = Table(
@@ -205,8 +206,24 @@ costs = Table(
     Column("cpu_seconds", Double),
     Column("peak_memory_bytes", BigInteger),
     Column("num_tokens", BigInteger),
+    Column("energy_joules", Double),
+    Column("energy_source", Text),
     UniqueConstraint("run_id", "stage"),
 )
+
+actions = Table(
+    "actions",
+    metadata,
+    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(128), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(128), nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("detail", Text, nullable=False),
+)
+"""What operators asked for through the one door (`ledger.actions`), and what was refused to others."""
 
 outbox = Table(
     "outbox",
@@ -386,6 +403,23 @@ class Cost:
     cpu_seconds: float | None
     peak_memory_bytes: int | None
     num_tokens: int | None
+    energy_joules: float | None = None
+    energy_source: str | None = None
+    """`rapl` or `nvml`, measured; `estimate: …` with what it assumes."""
+
+
+@dataclass(frozen=True)
+class ActionRow:
+    """Something that somebody asked for. `outcome`: asked (it did not come back), done, failed, or refused."""
+
+    sequence: int
+    at: float
+    actor: str
+    role: Role
+    action: str
+    subject: str
+    outcome: Literal["asked", "done", "failed", "refused"]
+    detail: str
 
 
 @dataclass(frozen=True)

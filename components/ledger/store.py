@@ -404,11 +404,12 @@ class Ledger(LedgerQueries):
         cpu_seconds: float | None = None,
         peak_memory_bytes: int | None = None,
         num_tokens: int | None = None,
+        energy_joules: float | None = None,
+        energy_source: str | None = None,
     ) -> None:
         """Keep what a stage of a run cost; the same stage again replaces it (a resumed run knows its total)."""
-        row = asdict(
-            Cost(self._now(), run_id, stage, subject_name, device, seconds, cpu_seconds, peak_memory_bytes, num_tokens)
-        )
+        used = (seconds, cpu_seconds, peak_memory_bytes, num_tokens, energy_joules, energy_source)
+        row = asdict(Cost(self._now(), run_id, stage, subject_name, device, *used))
         with self._database.write() as connection:
             connection.execute(delete(costs).where(costs.c.run_id == run_id, costs.c.stage == stage))
             connection.execute(costs.insert().values(row))

@@ -173,6 +173,10 @@ def ingest(
         typer.Option("--mapping", help="YAML with the fields of a `file` source: all that there is no flag for."),
     ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the rows.")] = None,
+    by_recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", help="Instead of all these: an ingest recipe's file, or its name in flows/recipes."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a data version from text or tables of your own.
@@ -180,28 +184,33 @@ def ingest(
     The same input again changes nothing.
     """
     from components.data.manifests import head
-    from flows.own import own_data, recipe_for
+    from flows.own import ingest_recipe, own_data, recipe_for, task_of
 
     settings = read_settings()
-    recipe = own_data(
-        what,
-        task=task,
-        table=table,
-        columns=columns,
-        licence=licence,
-        query=query,
-        mapping=mapping,
-        cache=settings.workspace.inputs,
-    )
+    if by_recipe is not None:
+        if any((what, task, table, columns, query, mapping, licence)):
+            raise UsageError("--recipe says all that there is to say", "give it alone, or leave it out")
+        recipe = ingest_recipe(by_recipe)
+    else:
+        recipe = own_data(
+            what,
+            task=task,
+            table=table,
+            columns=columns,
+            licence=licence,
+            query=query,
+            mapping=mapping,
+            cache=settings.workspace.inputs,
+        )
     before = head(settings)
     run = _run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
     from flows.outcomes import data_outcome
 
-    facts, lines = data_outcome(settings, table=recipe.name)
+    facts, lines = data_outcome(settings, table=getattr(recipe.sources[0], "table", None))
     if facts["data_version"] == (before and before.version):
         lines.insert(0, "Nothing has changed: this input gives the version that was current before.")
-    base = recipe_for(getattr(recipe.sources[0], "task", ""))
-    next_step = f"Next: banyan train {base} --table {recipe.name}"
+    base = recipe_for(task_of(recipe))
+    next_step = f"Next: banyan train {base} --table {facts['table']}" if facts["table"] else "Next: banyan train RECIPE"
     say(
         as_json,
         {"run": run.id, "changed": facts["data_version"] != (before and before.version), **facts},

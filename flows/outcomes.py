@@ -19,8 +19,8 @@ Outcome = tuple[dict[str, Any], list[str]]
 """For a machine, and as lines for a person."""
 
 
-def data_outcome(settings: Settings, *, table: str) -> Outcome:
-    """The current data version, and what is in `table`.
+def data_outcome(settings: Settings, *, table: str | None) -> Outcome:
+    """The current data version, and what is in `table`; None: in all of its tables.
 
     Raises:
         DataStoreError: there is none.
@@ -31,6 +31,13 @@ def data_outcome(settings: Settings, *, table: str) -> Outcome:
     if ref is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     about = versioning.manifest(ref.version, settings=settings)
+    if table is None:
+        sizes = {name: sum(split.total for split in splits.values()) for name, splits in about.rows.items()}
+        return {"data_version": ref.version, "table": None, "rows": sizes, "docs": about.docs}, [
+            f"Data version {ref.version}: " + ", ".join(f"{name} with {n} rows" for name, n in sizes.items()),
+            f"  it lies in {versioning.path_of(ref, settings)}",
+            f"  its validation report: {about.docs}",
+        ]
     rows = {split: summary.total for split, summary in about.rows.get(table, {}).items()}
     rejects = about.rejects.get(table, {})
     facts = {"data_version": ref.version, "table": table, "rows": rows, "rejects": rejects, "docs": about.docs}

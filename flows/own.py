@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RecipeError, UsageError
-from components.recipes import FileSource, Finetune, Ingest, Pretrain, load_recipe, parse_recipe
+from components.recipes import CatalogueSource, FileSource, Finetune, Ingest, Pretrain, load_recipe, parse_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -99,6 +99,25 @@ def _table_name(fields: dict[str, Any]) -> str:
     return re.sub(r"[^a-z0-9_-]+", "-", stem).strip("-_")
 
 
+def ingest_recipe(which: str) -> Ingest:
+    """A whole ingest recipe by path or by name. The paths of its files are taken from beside it.
+
+    Raises:
+        RecipeError: there is no such recipe, or it is of another kind.
+    """
+    path = _recipe_file(which)
+    recipe = load_recipe(path)
+    if not isinstance(recipe, Ingest):
+        raise RecipeError(f"{path} is a recipe of kind {recipe.kind}, which makes no data", "give an ingest recipe")
+    content = recipe.model_dump(mode="json")
+    here = path.absolute().parent  # the worker runs elsewhere
+    for source in content["sources"]:
+        if source.get("path"):
+            source["path"] = str(path.absolute().parent / Path(source["path"]).expanduser())
+    placed: Ingest = parse_recipe(content, origin=str(path))
+    return placed
+
+
 def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretrain | Finetune:
     """A training recipe by path or by name, with `field=value` changes.
 
@@ -107,12 +126,7 @@ def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretr
     """
     import yaml
 
-    path = Path(which)
-    if not path.suffix and not path.exists():
-        path = RECIPES / f"{which}.yaml"
-        if not path.exists():
-            names = ", ".join(sorted(found.stem for found in RECIPES.glob("*.yaml")))
-            raise RecipeError(f"there is no recipe {which}", f"give a file, or one of: {names}")
+    path = _recipe_file(which)
     recipe = load_recipe(path)
     if not isinstance(recipe, Pretrain | Finetune):
         raise RecipeError(f"{path} is a recipe of kind {recipe.kind}, which trains nothing", "give a finetune recipe")
@@ -126,6 +140,23 @@ def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretr
         content[field.strip()] = yaml.safe_load(value)
     chosen: Pretrain | Finetune = parse_recipe(content, origin=str(path))
     return chosen
+
+
+def _recipe_file(which: str) -> Path:
+    path = Path(which)
+    if path.suffix or path.exists():
+        return path
+    path = RECIPES / f"{which}.yaml"
+    if not path.exists():
+        names = ", ".join(sorted(found.stem for found in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"there is no recipe {which}", f"give a file, or one of: {names}")
+    return path
+
+
+def task_of(recipe: Ingest) -> str:
+    """The task whose table the first source makes; empty where it makes several."""
+    source = recipe.sources[0]
+    return "translation" if isinstance(source, CatalogueSource) else getattr(source, "task", "")
 
 
 def recipe_for(task: str) -> str:

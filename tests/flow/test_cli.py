@@ -10,7 +10,8 @@ import pytest
 
 from components import errors
 from components.errors import RecipeError, StackError, UsageError
-from flows.own import chosen_recipe, own_data
+from components.recipes import FileSource
+from flows.own import chosen_recipe, ingest_recipe, own_data
 from flows.remote import Run, failure
 
 ROOT = Path(__file__).parents[2]
@@ -145,6 +146,20 @@ def test_a_change_on_the_command_line_is_checked_as_the_file_is() -> None:
 def test_a_recipe_that_trains_nothing_cannot_be_trained() -> None:
     with pytest.raises(RecipeError, match="trains nothing"):
         chosen_recipe("demo-data", table=None, changes=[])
+
+
+def test_an_ingest_recipe_finds_its_files_beside_itself(tmp_path: Path) -> None:
+    reviews(tmp_path / "reviews.csv")
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text(
+        "kind: ingest\nname: mine\nsources: [{kind: file, path: reviews.csv, table: reviews, task: classification}]\n"
+    )
+    [source] = ingest_recipe(str(recipe)).sources
+    assert isinstance(source, FileSource)
+    assert source.path == tmp_path / "reviews.csv"
+    assert ingest_recipe("translation-data").name == "translation-data"
+    with pytest.raises(RecipeError, match="makes no data"):
+        ingest_recipe("library")
 
 
 # ---------------------------------------------------------------- what the worker's errors become

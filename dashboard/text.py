@@ -1,4 +1,7 @@
-"""Every string that a person sees, in English (`text_en`) and in Chinese (`text_zh`), and how numbers are written.
+"""Every string that a person sees, in English and in Chinese, and how numbers are written.
+
+What was there first is in `text_en` and `text_zh`; whatever came later keeps both languages of a sentence side by side,
+in one table a subject.
 
 The two tables have the same keys and the same placeholders (a test compares them). Proper names (Prefect,
 MLflow, GPT), model and table names, and what a store says of its own failure are not translated.
@@ -9,12 +12,20 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Literal
 
+from dashboard.text_cost import COST
 from dashboard.text_en import EN
+from dashboard.text_gate import GATE
+from dashboard.text_people import PEOPLE
+from dashboard.text_reasons import REASONS
 from dashboard.text_zh import ZH
 
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
-STRINGS: Mapping[Language, Mapping[str, str]] = {"en": EN, "zh": ZH}
+PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE}
+STRINGS: Mapping[Language, Mapping[str, str]] = {
+    "en": {**EN, **{key: english for key, (english, _) in PAIRS.items()}},
+    "zh": {**ZH, **{key: chinese for key, (_, chinese) in PAIRS.items()}},
+}
 
 
 @dataclass(frozen=True)

@@ -430,57 +430,6 @@ EN: Mapping[str, str] = {
     "feedback.channel.dashboard": "dashboard",
     "feedback.channel.api": "interface",
     "feedback.scripted": "Most of this was said by the scripted rater, a stand-in that is no person.",
-    # why rows are left out, in the words of those who leave them out
-    "reason.no text": "no text",
-    "reason.no label or target": "no label or target",
-    "reason.malformed row": "malformed row",
-    "reason.unknown label": "unknown label",
-    "reason.label with too few rows": "label with too few rows",
-    "reason.another language": "another language",
-    "reason.does not fit its text": "does not fit its text",
-    "reason.piece of a benchmark": "piece of a benchmark",
-    "reason.duplicate": "duplicate",
-    "reason.conflicting label": "conflicting label",
-    "reason.near-duplicate": "near-duplicate",
-    "reason.too short": "too short",
-    "reason.too long": "too long",
-    "reason.function without a body": "function without a body",
-    "reason.no first line to learn from": "no first line to learn from",
-    "reason.mostly not words": "mostly not words",
-    "reason.generated or data, not written": "generated or data, not written",
-    "reason.over the share of one source file": "over the share of one source file",
-    "reason.over quota": "over quota",
-    "reason.filled-in answer in a test group": "filled-in answer in a test group",
-    "reason.source file of a test split": "source file of a test split",
-    "reason.thumbs-down without correction": "thumbs-down without correction",
-    "reason.empty": "empty",
-    "reason.in the test split": "in the test split",
-    "reason.nearly in the test split": "nearly in the test split",
-    "reason.already in the training split": "already in the training split",
-    "reason.contradicts the training split": "contradicts the training split",
-    "reason.superseded by a later row of the same person": "superseded by a later row of the same person",
-    "reason.contradictory: others want another answer to the same text": (
-        "contradictory: others want another answer to the same text"
-    ),
-    "reason.duplicate of earlier feedback": "duplicate of earlier feedback",
-    "reason.outvoted: those who were right more often want another answer": (
-        "outvoted: those who were right more often want another answer"
-    ),
-    "reason.others and known answers too often speak against this person": (
-        "others and known answers too often speak against this person"
-    ),
-    "reason.a prompt with a known answer, asked to see who answers in earnest": (
-        "a prompt with a known answer, asked to see who answers in earnest"
-    ),
-    "reason.this person fails prompts with known answers": "this person fails prompts with known answers",
-    "reason.holds a key, a token or a password": "holds a key, a token or a password",
-    "reason.speaks to the model, not of the answer": "speaks to the model, not of the answer",
-    "reason.links or repetitions": "links or repetitions",
-    "reason.outside the matter of this table": "outside the matter of this table",
-    "reason.too much at once from one person": "too much at once from one person",
-    "reason.over one person's share of the feedback": "over one person's share of the feedback",
-    "reason.kept aside to measure by": "kept aside to measure by",
-    "reason.appealed by an operator": "appealed by an operator",
     "step.current": "looking up the data",
     "heart.growing.note": "The first models are being grown right now.",
 }

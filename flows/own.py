@@ -113,7 +113,7 @@ def ingest_recipe(which: str) -> Ingest:
     here = path.absolute().parent  # the worker runs elsewhere
     for source in content["sources"]:
         if source.get("path"):
-            source["path"] = str(path.absolute().parent / Path(source["path"]).expanduser())
+            source["path"] = str(here / Path(source["path"]).expanduser())
     placed: Ingest = parse_recipe(content, origin=str(path))
     return placed
 

@@ -43,6 +43,9 @@ class Settings(BaseSettings):
     prompt_retention_days: int = Field(30, ge=0)
     """How long raw prompts are kept in the ledger; masked copies stay."""
 
+    trace_share: float = Field(1.0, ge=0, le=1)
+    """Share of the answers, and of the feedback on them, that MLflow is told of as traces; 0: none."""
+
     @property
     def workspace(self) -> "Workspace":
         return Workspace(self.workspace_dir.expanduser().absolute(), self.assets_dir)

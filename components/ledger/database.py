@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from components.errors import LedgerError
+from components.ledger import traffic_tables  # noqa: F401  # so that `metadata` holds them
 from components.ledger.group_commit import GroupCommit
 from components.ledger.schema import SCHEMA_VERSION, counters, metadata
 

@@ -9,15 +9,16 @@ also kept in a file outside the database, so that cutting the chain's end off sh
 import json
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from filelock import FileLock
+from sqlalchemy import Connection
 
 from components.errors import LedgerError, UsageError, VersionNotFound
-from components.ledger.schema import JournalEntry
+from components.ledger.schema import JournalEntry, SplitKind
 from components.ledger.store import GENESIS, Ledger, link_hash
 from components.refs import ModelRef
 from components.settings import Workspace
@@ -142,6 +143,30 @@ class Journal:
         registry.set_alias(to, alias)
         self._append(entry | {"state": "done"}, event=f"banyan.model.{_EVENTS[action]}")
 
+    def split(
+        self,
+        ref: ModelRef,
+        *,
+        kind: SplitKind,
+        action: Literal["canary", "shadow", "control", "off"],
+        actor: str,
+        evidence: Mapping[str, Any],
+        beside: Callable[[Connection], None],
+    ) -> None:
+        """Record that somebody else answers beside the champion, or no longer; `beside` makes it so.
+
+        Both in one transaction: unlike an alias, this is the ledger's own.
+
+        Raises:
+            LedgerError: the journal does not verify, or could not be written; nothing has changed.
+        """
+        with self._alone():
+            self._must_verify()
+            entry = {"move_id": uuid.uuid4().hex, "action": action, "name": ref.name, "alias": kind}
+            entry |= {"from_version": None, "to_version": ref.version, "weights_sha256": ref.weights_sha256}
+            entry |= {"actor": actor, "evidence": dict(evidence), "note": "", "state": "done"}
+            self._append(entry, event="banyan.model.traffic", beside=beside)
+
     # ------------------------------------------------------------ repairing
 
     def repair(self, registry: Aliases) -> list[JournalEntry]:
@@ -154,12 +179,7 @@ class Journal:
             return self._repair(registry)
 
     def _repair(self, registry: Aliases) -> list[JournalEntry]:
-        if problems := self.verify().problems:  # a new entry would put a new head over the evidence
-            raise LedgerError(
-                f"the journal does not verify: {problems[0]}",
-                f"restore the ledger and {self.head_file.name} from the same backup; to accept what the ledger says "
-                f"now, delete {self.head_file}",
-            )
+        self._must_verify()
         entries = self._ledger.journal()
         closed = {entry.move_id for entry in entries if entry.state != "intended"}
         num_before = len(entries)
@@ -168,6 +188,14 @@ class Journal:
                 self._finish(registry, move)
         self._write_head()  # it lags when the crash came between the database and the file
         return self._ledger.journal()[num_before:]
+
+    def _must_verify(self) -> None:
+        if problems := self.verify().problems:  # a new entry would put a new head over the evidence
+            raise LedgerError(
+                f"the journal does not verify: {problems[0]}",
+                f"restore the ledger and {self.head_file.name} from the same backup; to accept what the ledger says "
+                f"now, delete {self.head_file}",
+            )
 
     def _finish(self, registry: Aliases, move: JournalEntry) -> None:
         names = (
@@ -231,7 +259,8 @@ class Journal:
 
     def _strayed(self, registry: Aliases) -> Iterator[str]:
         entries = self._ledger.journal()
-        last = {(entry.name, entry.alias): entry.to_version for entry in entries if entry.state == "done"}
+        moves = [entry for entry in entries if entry.state == "done" and entry.action in _EVENTS]
+        last = {(entry.name, entry.alias): entry.to_version for entry in moves}
         for (name, alias), version in last.items():
             now = registry.at_alias(name, "champion" if alias == "champion" else "challenger")
             if now is None or now.version != version:
@@ -243,12 +272,14 @@ class Journal:
     def _done(self, name: str, alias: Alias) -> list[JournalEntry]:
         return [e for e in self._ledger.journal(name) if e.state == "done" and e.alias == alias]
 
-    def _append(self, entry: Mapping[str, Any], *, event: str = "") -> None:
+    def _append(
+        self, entry: Mapping[str, Any], *, event: str = "", beside: Callable[[Connection], None] | None = None
+    ) -> None:
         try:
             json.dumps(entry["evidence"])
         except TypeError as err:
             raise LedgerError(f"the evidence of a move cannot be kept: {err}", "give it as JSON values") from err
-        self._ledger.append_journal(entry, event=event)
+        self._ledger.append_journal(entry, event=event, beside=beside)
         self._write_head()
 
     def _read_head(self) -> str:

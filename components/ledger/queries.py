@@ -278,8 +278,10 @@ class LedgerQueries:
 
 def _feedback_query() -> Select[Any]:
     about = (answers.c.text, answers.c.output, answers.c.model_name, answers.c.model_version)
-    query = select(feedback, *about, fates.c.fate, fates.c.reason).select_from(feedback)
-    return _with_current_fate(query.join(answers, answers.c.request_id == feedback.c.request_id))
+    other = answers.alias("other")
+    query = select(feedback, *about, other.c.output.label("other_output"), fates.c.fate, fates.c.reason)
+    query = query.select_from(feedback).join(answers, answers.c.request_id == feedback.c.request_id)
+    return _with_current_fate(query.join(other, other.c.request_id == feedback.c.other_request_id, isouter=True))
 
 
 def _with_current_fate(query: Select[Any]) -> Select[Any]:

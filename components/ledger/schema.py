@@ -24,17 +24,19 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The newest revision in `migrations/versions`: a change of these tables is a new one there."""
 
-FeedbackKind = Literal["approve", "reject", "correct"]
+FeedbackKind = Literal["approve", "reject", "correct", "rate", "prefer", "comment"]
+SplitKind = Literal["canary", "shadow", "control"]
+Destination = Literal["prefect", "mlflow"]
 FinishReason = Literal["stop", "length", "cancelled"]
 Role = Literal["viewer", "rater", "operator"]
 FateName = Literal["received", "refused", "admitted", "trained", "measured"]
 FATES: tuple[FateName, ...] = ("received", "refused", "admitted", "trained", "measured")
 
 metadata = MetaData()
-_Serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements an INTEGER key only
+serial = BigInteger().with_variant(Integer, "sqlite")  # SQLite autoincrements an INTEGER key only
 
 counters = Table(
     "counters",
@@ -48,7 +50,7 @@ before row 7, and a cut at 8 would then mean two different sets. Taking the next
 answers = Table(
     "answers",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("request_id", String(64), nullable=False, unique=True),
     Column("at", Double, nullable=False),
     Column("table_name", String(64), nullable=False),
@@ -89,6 +91,8 @@ feedback = Table(
     Column("kind", String(16), nullable=False),
     Column("correction", Text),  # masked
     Column("comment", Text),  # masked
+    Column("rating", Integer),  # 1 to 5
+    Column("other_request_id", String(64), ForeignKey("answers.request_id")),  # of `prefer`: the answer liked less
     Column("subject", String(64)),  # pseudonym
     Column("channel", String(64), nullable=False),
     Column("content_sha256", String(64), nullable=False),  # keyed, over what came in: is a repeated id the same row?
@@ -99,7 +103,7 @@ feedback = Table(
 fates = Table(
     "fates",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("feedback_id", String(64), ForeignKey("feedback.feedback_id"), nullable=False),
     Column("at", Double, nullable=False),
     Column("fate", String(16), nullable=False),
@@ -116,7 +120,7 @@ fates = Table(
 cuts = Table(
     "cuts",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("table_name", String(64), nullable=False),
     Column("cut", BigInteger, nullable=False),
     Column("at", Double, nullable=False),
@@ -146,7 +150,7 @@ journal = Table(
 verdicts = Table(
     "verdicts",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
     Column("model_name", String(128), nullable=False),
     Column("model_version", Integer, nullable=False),
@@ -168,7 +172,7 @@ verdicts = Table(
 looks = Table(
     "looks",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
     Column("test_set", String(64), nullable=False),
     Column("model_name", String(128), nullable=False),
@@ -196,7 +200,7 @@ appeals = Table(
 costs = Table(
     "costs",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
     Column("run_id", String(64), nullable=False),
     Column("stage", String(64), nullable=False),
@@ -214,7 +218,7 @@ costs = Table(
 actions = Table(
     "actions",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
     Column("actor", String(128), nullable=False),
     Column("role", String(16), nullable=False),
@@ -228,7 +232,7 @@ actions = Table(
 outbox = Table(
     "outbox",
     metadata,
-    Column("sequence", _Serial, primary_key=True, autoincrement=True),
+    Column("sequence", serial, primary_key=True, autoincrement=True),
     Column("event_id", String(64), nullable=False, unique=True),
     Column("at", Double, nullable=False),
     Column("event", String(64), nullable=False),
@@ -238,6 +242,7 @@ outbox = Table(
     Column("num_attempts", Integer, nullable=False),
     Column("next_attempt_at", Double, nullable=False),
     Column("last_error", Text),
+    Column("destination", String(16), nullable=False, server_default="prefect"),
     Index("outbox_due", "delivered_at", "next_attempt_at"),
 )
 
@@ -300,6 +305,10 @@ class Feedback:
     model_version: int
     fate: FateName
     reason: str
+    rating: int | None = None
+    other_request_id: str | None = None
+    other_output: str | None = None
+    """Of `prefer`: what the answer liked less said."""
 
 
 @dataclass(frozen=True)
@@ -344,7 +353,8 @@ class JournalEntry:
     at: float
     move_id: str
     state: Literal["intended", "done", "abandoned"]
-    action: Literal["promote", "rollback"]
+    action: Literal["promote", "rollback", "canary", "shadow", "control", "off"]
+    """The first two move an alias; the others change who answers beside the champion, and `alias` says in what part."""
     name: str
     alias: str
     from_version: int | None

@@ -8,27 +8,26 @@ import hashlib
 import hmac
 import json
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from components.errors import UsageError
 from components.ledger.database import Database, next_value
+from components.ledger.kinds import check_kind
+from components.ledger.outbox_rows import OutboxRows
 from components.ledger.pseudonyms import load_key, pseudonym
-from components.ledger.queries import LedgerQueries
 from components.ledger.schema import (
     Cost,
     Fate,
     FateName,
     FeedbackKind,
     FinishReason,
-    OutboxRow,
     answers,
     appeals,
     costs,
@@ -38,7 +37,6 @@ from components.ledger.schema import (
     journal,
     leases,
     looks,
-    outbox,
     raw_prompts,
     verdicts,
 )
@@ -47,11 +45,10 @@ from components.settings import Settings
 
 Mask = Callable[[Sequence[str]], list[str]]
 """Takes personal data out of the texts of one row: the same value becomes the same placeholder in all of them."""
-KINDS: tuple[FeedbackKind, ...] = ("approve", "reject", "correct")
 APPEALED = "appealed by an operator"
 """The reason of a row's second `received`."""
 # Made once: building and hashing a statement anew was a third of a row's time.
-_ADD_RAW, _ADD_FEEDBACK, _ADD_FATE, _ADD_EVENT = (t.insert() for t in (raw_prompts, feedback, fates, outbox))
+_ADD_RAW, _ADD_FEEDBACK, _ADD_FATE = (t.insert() for t in (raw_prompts, feedback, fates))
 _KNOWN = select(feedback.c.sequence, feedback.c.content_sha256).where(feedback.c.feedback_id == bindparam("id"))
 _ABOUT = (
     select(answers.c.table_name, raw_prompts.c.text, raw_prompts.c.output)
@@ -83,7 +80,7 @@ class GateVerdict(Protocol):
     def policy(self) -> Any: ...
 
 
-class Ledger(LedgerQueries):
+class Ledger(OutboxRows):
     """The ledger of one installation; threads may share it, each process opens its own.
 
     Every method raises LedgerError when the database does not take or give something.
@@ -96,10 +93,10 @@ class Ledger(LedgerQueries):
             mask: what takes personal data out of a row; default: `data.privacy.mask_row`.
             clock: seconds since the epoch, UTC.
         """
-        super().__init__(Database(settings.ledger_url or f"sqlite:///{settings.workspace.ledger}"))
+        database = Database(settings.ledger_url or f"sqlite:///{settings.workspace.ledger}")
+        super().__init__(database, clock=clock, trace_share=settings.trace_share)
         self._key = load_key(settings.workspace.secrets / "pseudonyms.key")
         self._retention_seconds = settings.prompt_retention_days * 86_400.0
-        self._now = clock
         self._mask = mask or _default_mask()
 
     @property
@@ -171,9 +168,12 @@ class Ledger(LedgerQueries):
             "finish_reason": finish_reason,
         }
         with self._database.write() as connection:
-            if _insert_new(connection, answers, [row]) and self._retention_seconds:
+            if not _insert_new(connection, answers, [row]):
+                return
+            if self._retention_seconds:
                 raw = {"request_id": request_id, "at": at, "text": text, "output": output}
                 connection.execute(_ADD_RAW, raw)
+            self._mirror(connection, "trace", request_id, {"request_id": request_id})
 
     def record_feedback(
         self,
@@ -183,21 +183,27 @@ class Ledger(LedgerQueries):
         kind: FeedbackKind,
         correction: str | None = None,
         comment: str | None = None,
+        rating: int | None = None,
+        other_request_id: str | None = None,
         subject: str | None = None,
         channel: str = "api",
     ) -> int:
         """Keep a feedback row and give its sequence; it is durable when this returns.
 
+        `rating` is 1 to 5. Of a preference, `request_id` is the answer that is liked better, `other_request_id` the
+        other one: to the same text.
+
         The same id twice is one row, and the second call gives the first one's sequence. The fate `received`
         and the outbox's row come with it, or none of the three does.
 
         Raises:
-            UsageError: no answer has this request id (look with `answer` first), the kind is unknown, or the id
-                already stands for other feedback.
+            UsageError: no answer has this request id (look with `answer` first), the kind is unknown or does not go
+                with what is given, or the id already stands for other feedback.
         """
-        if kind not in KINDS:
-            raise UsageError(f"there is no feedback kind {kind!r}", f"kinds are {', '.join(KINDS)}")
-        content = json.dumps([request_id, kind, correction, comment], ensure_ascii=False)
+        check_kind(kind, correction=correction, comment=comment, rating=rating, other=other_request_id)
+        said = [request_id, kind, correction, comment]
+        said += [rating, other_request_id] if rating is not None or other_request_id is not None else []
+        content = json.dumps(said, ensure_ascii=False)
         content_sha256 = hmac.new(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
         with self._database.write() as connection:
             sequence = None
@@ -215,6 +221,8 @@ class Ledger(LedgerQueries):
             about = connection.execute(_ABOUT, {"id": request_id}).first()
             if about is None:
                 raise UsageError(f"there is no answer with request id {request_id!r}", "use the id in the receipt")
+            if other_request_id is not None:
+                self._must_compare(connection, request_id, other_request_id)
             # Beside what the answer was about, so that a correction's [EMAIL_1] is the prompt's.
             raw = () if about.text is None else (about.text, about.output)
             masked = self._mask([*raw, correction or "", comment or ""])
@@ -228,6 +236,8 @@ class Ledger(LedgerQueries):
                 "kind": kind,
                 "correction": None if correction is None else masked[-2],
                 "comment": None if comment is None else masked[-1],
+                "rating": rating,
+                "other_request_id": other_request_id,
                 "subject": None if subject is None else self.pseudonym(subject),
                 "channel": channel,
                 "content_sha256": content_sha256,
@@ -237,7 +247,19 @@ class Ledger(LedgerQueries):
             resource = {"prefect.resource.id": f"banyan.feedback.{feedback_id}", "banyan.table": about.table_name}
             payload = {"sequence": sequence, "kind": kind, "channel": channel}
             self._enqueue(connection, "banyan.feedback.received", resource, payload)
+            self._mirror(connection, "assessment", request_id, {"feedback_id": feedback_id})
         return sequence
+
+    def _must_compare(self, connection: Connection, request_id: str, other: str) -> None:
+        rows = connection.execute(
+            select(answers.c.request_id, answers.c.table_name, answers.c.text).where(
+                answers.c.request_id.in_([request_id, other])
+            )
+        ).all()
+        if other not in {row.request_id for row in rows}:
+            raise UsageError(f"there is no answer with request id {other!r}", "use the id in the receipt")
+        if len(rows) < 2 or len({(row.table_name, row.text) for row in rows}) > 1:
+            raise UsageError("a preference is between two answers to the same text", "ask the same text twice")
 
     def raw_prompt(self, request_id: str) -> str | None:
         """What came in word for word; None once the retention has passed."""
@@ -336,12 +358,17 @@ class Ledger(LedgerQueries):
 
     # ------------------------------------------------------------ journal, verdicts, costs
 
-    def append_journal(self, entry: Mapping[str, Any], *, event: str = "") -> str:
+    def append_journal(
+        self, entry: Mapping[str, Any], *, event: str = "", beside: Callable[[Connection], None] | None = None
+    ) -> str:
         """Chain one link to the journal and give its hash: sha256 of the previous hash and the entry's JSON.
 
-        For `journal.py` alone. `event`: what others are told of it, through the outbox, in the same transaction.
+        For `journal.py` alone. `event`: what others are told of it, through the outbox, in the same transaction;
+        `beside`: what else is written in it.
         """
         with self._database.write() as connection:
+            if beside:
+                beside(connection)
             sequence = next_value(connection, "journal")
             last = connection.execute(select(journal.c.hash).order_by(journal.c.sequence.desc()).limit(1)).scalar()
             previous = str(last or GENESIS)
@@ -413,43 +440,6 @@ class Ledger(LedgerQueries):
         with self._database.write() as connection:
             connection.execute(delete(costs).where(costs.c.run_id == run_id, costs.c.stage == stage))
             connection.execute(costs.insert().values(row))
-
-    # ------------------------------------------------------------ outbox
-
-    def undelivered(self, *, limit: int = 100) -> list[OutboxRow]:
-        """What is due to be delivered now, oldest first."""
-        due = outbox.c.delivered_at.is_(None) & (outbox.c.next_attempt_at <= self._now())
-        columns = [outbox.c[name] for name in OutboxRow.__dataclass_fields__]
-        query = select(*columns).where(due).order_by(outbox.c.sequence).limit(limit)
-        return [OutboxRow(**row._mapping) for row in self._all(query)]
-
-    def num_undelivered(self) -> int:
-        """How much waits in the outbox, due or not."""
-        return int(self._all(select(func.count()).select_from(outbox).where(outbox.c.delivered_at.is_(None)))[0][0])
-
-    def mark_delivered(self, rows: Sequence[OutboxRow]) -> None:
-        with self._database.write() as connection:
-            mine = outbox.c.sequence.in_([row.sequence for row in rows])
-            connection.execute(update(outbox).where(mine).values(delivered_at=self._now(), last_error=None))
-
-    def mark_failed(self, rows: Sequence[OutboxRow], *, error: str, retry_in_seconds: float) -> None:
-        with self._database.write() as connection:
-            mine = outbox.c.sequence.in_([row.sequence for row in rows])
-            again = {"last_error": error, "next_attempt_at": self._now() + retry_in_seconds}
-            connection.execute(update(outbox).where(mine).values(num_attempts=outbox.c.num_attempts + 1, **again))
-
-    def prune_outbox(self, *, days: float = 7.0) -> int:
-        """Forget what was delivered more than `days` ago; how many rows."""
-        with self._database.write() as connection:
-            old = delete(outbox).where(outbox.c.delivered_at < self._now() - days * 86_400)
-            return connection.execute(old).rowcount
-
-    def _enqueue(
-        self, connection: Connection, event: str, resource: Mapping[str, str], payload: Mapping[str, Any]
-    ) -> None:
-        at = self._now()
-        row = {"event_id": str(uuid.uuid4()), "at": at, "event": event, "num_attempts": 0, "next_attempt_at": at}
-        connection.execute(_ADD_EVENT, row | {"resource": dict(resource), "payload": dict(payload)})
 
 
 def _default_mask() -> Mask:

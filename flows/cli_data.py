@@ -158,6 +158,46 @@ def export(
     say(as_json, facts, f"The pointer of {one.ref.version[:12]} is in {to}")
 
 
+@app.command()
+def adopt(
+    pointer: Annotated[Path, typer.Argument(help="A `.dvc` file that `banyan data export` wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Fetch a version that another installation pushed to the remote, and make it the current one here."""
+    from components.data import versioning
+
+    try:
+        text = pointer.expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise UsageError(f"{pointer} cannot be read: {err}", "make one with: banyan data export --to data.dvc") from err
+    ref = versioning.adopt(text, settings=read_settings())
+    say(as_json, {"version": ref.version, "tables": ref.tables}, f"{ref.version[:12]} is the current version")
+
+
+@app.command()
+def verify(
+    version: Version = "HEAD",
+    repair: Annotated[bool, typer.Option("--repair", help="Send what is lost or damaged again, from here.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Read a version in the remote byte by byte; 1 where an object is lost or damaged and was not repaired."""
+    from components.data import versioning
+
+    settings = read_settings()
+    ref = versioning.find(version, settings=settings).ref
+    missing, damaged = versioning.verify_remote(ref.version, settings=settings, repair=repair)
+    found = f"{len(missing)} objects of {ref.version[:12]} are missing from the remote or torn, {len(damaged)} damaged"
+    is_whole = not (missing or damaged)
+    line = f"{ref.version[:12]} is whole in the remote" if is_whole else found + "; repaired" * repair
+    say(
+        as_json,
+        {"version": ref.version, "missing": missing, "damaged": damaged, "repaired": repair and not is_whole},
+        line,
+    )
+    if not is_whole and not repair:
+        raise typer.Exit(1)
+
+
 # ---------------------------------------------------------------- shared
 
 

@@ -14,14 +14,18 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from components.data.remotes import failures, remote_of, without_secrets
 from components.errors import DataStoreError
 from components.settings import Settings
 
 OUTPUT = "data"
 """The tracked folder; its pointer is `data.dvc`."""
+NUM_READERS = 8
+"""Of a remote that is read through: most of the time goes by waiting for it."""
 
 
 class DvcStore:
@@ -30,9 +34,9 @@ class DvcStore:
     def __init__(self, settings: Settings) -> None:
         self.repo = settings.workspace.data / "repo"
         self.site_cache = settings.workspace.data / "dvc-site-cache"
-        remote = settings.data_remote or str(settings.workspace.remote)
-        self.local_remote = None if "://" in remote else Path(remote).expanduser().absolute()
-        self.url = remote if self.local_remote is None else str(self.local_remote)
+        self.remote = remote_of(settings)
+        self.local_remote = self.remote.folder
+        self.url = self.remote.url
 
     def add(self, folder: Path) -> str:
         """Track a copy of `folder`; the text of its pointer."""
@@ -52,7 +56,7 @@ class DvcStore:
         missing: list[str] = []
         for _ in range(2):
             self._drop_index()
-            self._dvc("push", "--quiet", f"{OUTPUT}.dvc")
+            self._dvc("push", f"{OUTPUT}.dvc")
             missing = self.missing(version)
             if not missing:
                 return
@@ -69,8 +73,16 @@ class DvcStore:
         self._drop_output()
         self._drop_index()
         (self.repo / f"{OUTPUT}.dvc").write_text(pointer, "utf-8")
-        self._dvc("pull", "--quiet", "--force", f"{OUTPUT}.dvc")
+        self._dvc("pull", "--force", f"{OUTPUT}.dvc")
         return self.repo / OUTPUT
+
+    def is_pulled_whole(self, version: str) -> bool:
+        """Whether what was just pulled is the version, file by file."""
+        listing = self._cached(f"{version}.dir")
+        if not _is_whole(listing, version):
+            return False
+        entries = json.loads(listing.read_text("utf-8"))
+        return all(_is_whole(self.repo / OUTPUT / entry["relpath"], entry["md5"]) for entry in entries)
 
     def is_pushed(self, version: str) -> bool:
         """Whether the remote holds the version whole, as far as this machine can tell without pushing."""
@@ -107,6 +119,39 @@ class DvcStore:
             found = set(odb.oids_exist(oids))
         return [oid for oid in oids if oid not in found]
 
+    def damaged(self, version: str, pointer: str) -> list[str]:
+        """Objects of the version whose content in the remote is not what their name says: every byte is read."""
+        there = sorted(self.objects(version, pointer) - set(self.missing(version)))
+        if self.local_remote is not None:
+            return []  # `missing` has read them
+        with self._remote() as odb, ThreadPoolExecutor(NUM_READERS) as readers:
+
+            def is_whole(oid: str) -> bool:
+                with odb.fs.open(odb.oid_to_path(oid), "rb") as file:
+                    digest = hashlib.md5(usedforsecurity=False)
+                    while chunk := file.read(1 << 20):
+                        digest.update(chunk)
+                return digest.hexdigest() == oid.removesuffix(".dir")
+
+            return [oid for oid, whole in zip(there, readers.map(is_whole, there), strict=True) if not whole]
+
+    def repair(self, version: str, pointer: str, *, lost: list[str]) -> None:
+        """Send a version's lost or damaged objects again, from the cache.
+
+        Raises:
+            DataStoreError: the cache does not have them whole either.
+        """
+        gone = [oid for oid in lost if not _is_whole(self._cached(oid), oid)]
+        if gone:
+            raise DataStoreError(
+                f"{len(gone)} objects of data version {version} are whole neither in the remote {self.url} nor here",
+                "repair it from a machine whose workspace has the version, or ingest its recipe again",
+            )
+        self._delete_from_remote([f"{version}.dir", *lost])
+        self._drop_output()
+        (self.repo / f"{OUTPUT}.dvc").write_text(pointer, "utf-8")
+        self.push(version)
+
     def _delete_from_remote(self, oids: list[str]) -> None:
         if self.local_remote is not None:
             for oid in oids:
@@ -120,15 +165,17 @@ class DvcStore:
     @contextlib.contextmanager
     def _remote(self) -> Iterator[Any]:
         """DVC's own view of a remote that is no folder."""
-        from dvc.exceptions import DvcException
         from dvc.repo import Repo  # 0.6 s, and only for such remotes
 
         self._prepare()
         try:
             with Repo(str(self.repo)) as repo:
-                yield repo.cloud.get_remote_odb("store")
-        except (DvcException, OSError) as err:
-            raise DataStoreError(f"the remote {self.url} cannot be asked: {err}", "check its address and keys") from err
+                odb = repo.cloud.get_remote_odb("store")
+                odb.fs.fs.invalidate_cache()  # it remembers what it listed before, and others push too
+                yield odb
+        except failures() as err:
+            said = without_secrets(" ".join(str(err).split())) or type(err).__name__
+            raise DataStoreError(f"the remote {self.url} cannot be asked: {said}", self.remote.remedy) from err
 
     def _cached(self, oid: str) -> Path:
         return self.repo / ".dvc" / "cache" / "files" / "md5" / oid[:2] / oid[2:]
@@ -138,14 +185,13 @@ class DvcStore:
         folder = self.repo / ".dvc"
         if not (folder / "config").is_file():
             shutil.rmtree(folder, ignore_errors=True)
-            self.repo.mkdir(parents=True, exist_ok=True)
-            self._dvc("init", "--quiet", "--no-scm")
+            folder.mkdir(parents=True)  # all that `dvc init --no-scm` makes, without a second of its start
         config = (
             "[core]\n    no_scm = True\n    remote = store\n    analytics = false\n    check_update = false\n"
             f"    site_cache_dir = {self.site_cache}\n[cache]\n    type = copy\n"
             f"['remote \"store\"']\n    url = {self.url}\n"
         )
-        if (folder / "config").read_text("utf-8") != config:
+        if not (folder / "config").is_file() or (folder / "config").read_text("utf-8") != config:
             (folder / "config").write_text(config, "utf-8")
         (folder / "tmp" / "rwlock").unlink(missing_ok=True)
 
@@ -169,7 +215,14 @@ class DvcStore:
         command = [sys.executable, "-m", "dvc", *arguments]
         try:
             done = subprocess.run(
-                command, cwd=self.repo, env=environment, capture_output=True, text=True, check=False, timeout=600
+                command,
+                cwd=self.repo,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=600,
             )
         except subprocess.TimeoutExpired as err:
             raise DataStoreError(f"dvc {arguments[0]} did not end within {err.timeout:.0f} s", "try again") from err
@@ -179,8 +232,10 @@ class DvcStore:
                 -1:
             ]
             reason = re.sub(r"^ERROR:\s*", "", lines[0]) if lines else "no reason given"
+            told = f"; {self.remote.remedy}" if self.local_remote is None else ""
             raise DataStoreError(
-                f"dvc {arguments[0]} failed: {reason}", f"look at {self.repo} and the remote {self.url}, then try again"
+                f"dvc {arguments[0]} failed: {without_secrets(reason)}",
+                f"look at {self.repo} and the remote {self.url}{told}, then try again",
             )
 
 

@@ -46,6 +46,7 @@ __all__ = [
     "Manifest",
     "SplitSummary",
     "admit",
+    "adopt",
     "check_out",
     "commit",
     "find",
@@ -55,6 +56,7 @@ __all__ = [
     "path_of",
     "pointer",
     "remove",
+    "verify_remote",
     "versions",
 ]
 
@@ -144,7 +146,7 @@ def ingest(recipe: Ingest, *, settings: Settings, progress: Progress = silent) -
         ValidationFailed, CheckBroken: the build is kept in `failed/` (named in the error); HEAD has not moved.
         AssetError, InputFileError, MappingError, DataError: as `build`; nothing is left behind.
     """
-    with _locked(settings, "ingest"):  # from reading HEAD to moving it: two at once would lose one's tables
+    with _locked(settings, "ingest", progress):  # from reading HEAD to moving it: two at once would lose one's tables
         return _ingest(recipe, settings, progress)
 
 
@@ -255,6 +257,55 @@ def remove(version: str, *, settings: Settings, force: bool = False) -> int:
         return end_removals(settings)
 
 
+def verify_remote(version: str, *, settings: Settings, repair: bool = False) -> tuple[list[str], list[str]]:
+    """Objects of a version that its remote lacks, and those that it holds damaged; every byte is read.
+
+    With `repair` they are sent again from this workspace, and what is returned was wrong before.
+
+    Raises:
+        DataStoreError: the remote cannot be asked, or what is lost there is lost here too.
+    """
+    about = manifest(version, settings=settings)
+    with _locked(settings):
+        store = DvcStore(settings)
+        store.objects(version, about.pointer)  # brings the list where only the checkout is left
+        missing = store.missing(version)
+        damaged = store.damaged(version, about.pointer)
+        if repair and (missing or damaged):
+            store.repair(version, about.pointer, lost=[*missing, *damaged])
+    return missing, damaged
+
+
+def adopt(pointer_text: str, *, settings: Settings) -> DataRef:
+    """Make the version that a `.dvc` pointer names one of this workspace, from the remote, and HEAD.
+
+    Raises:
+        UsageError: the text is no pointer of a data version.
+        DataStoreError: the remote does not have it whole.
+    """
+    found = re.search(r"md5: ([0-9a-f]{32})\.dir", pointer_text)
+    if found is None:
+        raise UsageError("this is no pointer to a data version", "make one with: banyan data export --to data.dvc")
+    with _locked(settings, "ingest"):
+        if not any(one.ref.version == found[1] for one in versions(settings)):
+            with _locked(settings):
+                store = DvcStore(settings)
+                pulled = store.pull(pointer_text)
+                if not store.is_pulled_whole(found[1]) or not table_names(pulled):
+                    raise DataStoreError(
+                        f"what the remote {store.url} gave for {found[1]} is not that data version",
+                        "where it was made: banyan data verify --repair",
+                    )
+                staging = settings.workspace.data / "staging"
+                staging.mkdir(parents=True, exist_ok=True)
+                folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"adopted-{os.getpid()}-"))
+                shutil.copytree(pulled, folder / "data", copy_function=shutil.copyfile)
+            commit(folder / "data", settings=settings, note={"name": "adopted"})
+            shutil.rmtree(folder, ignore_errors=True)
+        _write_whole(settings.workspace.data / "HEAD", found[1] + "\n")
+        return manifest(found[1], settings=settings).ref
+
+
 def _gate(staging_dir: Path, settings: Settings, **how: Any) -> ValidationReport:
     """Validate; a build that does not pass is moved to `failed/` and named in the error."""
     folder = staging_dir.parent
@@ -331,16 +382,24 @@ def _sweep(data: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(settings: Settings, name: str = "data") -> Iterator[None]:
+def _locked(settings: Settings, name: str = "data", progress: Progress = silent) -> Iterator[None]:
     """`data`: around everything that DVC does. `ingest`: around whoever makes the next version from HEAD."""
     from filelock import FileLock, Timeout
 
     path = settings.workspace.locks / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        with FileLock(path, timeout=300):
-            yield
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            progress("another process is making a data version: waiting for it")
+            lock.acquire(timeout=300)
     except Timeout as err:
         raise DataStoreError(
             f"another process has held {path} for five minutes", "wait for the running ingest, or end it"
         ) from err
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,5 +1,6 @@
 """A commit is killed, and nothing is lost: neither the version before nor the next commit of the same data."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import pytest
 from components.data import tables, versioning
 from components.data.dvc_store import DvcStore
 from components.settings import Settings
+from tests.unit.data.remote_servers import s3_server
 
 NUM_FILES = 800
 """Enough that a push takes a second or so, most of it collecting."""
@@ -47,10 +49,11 @@ def _kill_during(step: str, staging: Path, delay_seconds: float) -> None:
     try:
         deadline = time.monotonic() + 60
         while child.poll() is None and time.monotonic() < deadline:
-            running = psutil.Process(child.pid).children()
-            if any(step in process.cmdline() for process in running if process.is_running()):
-                time.sleep(delay_seconds)
-                break
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between two looks
+                running = psutil.Process(child.pid).children()
+                if any(step in process.cmdline() for process in running):
+                    time.sleep(delay_seconds)
+                    break
             time.sleep(0.02)
     finally:
         if child.poll() is None:
@@ -73,3 +76,15 @@ def test_a_killed_commit_leaves_the_last_version_and_can_be_done_again(tmp_path,
     folder = versioning.path_of(second, settings)
     assert tables.table_sha256(folder, "t") == second.tables["t"]
     assert len(list((folder / "t").iterdir())) == NUM_FILES + 2
+
+
+def test_a_killed_push_to_s3_leaves_no_version_and_is_whole_when_done_again(tmp_path, settings, monkeypatch):
+    with s3_server() as url:
+        monkeypatch.setenv("BANYAN_DATA_REMOTE", url)
+        there = Settings()
+        staging = _staging(tmp_path / "only", 150)
+        _kill_during("push", staging, 1.0)
+        killed_at = versioning.head(there)
+        ref = versioning.commit(staging, settings=there)
+        assert killed_at in (None, ref)
+        assert versioning.verify_remote(ref.version, settings=there) == ([], [])

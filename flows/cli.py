@@ -18,6 +18,7 @@ from flows.cli_graph import app as graph_app
 from flows.cli_key import app as key_app
 from flows.cli_records import app as records_app
 from flows.cli_task import app as task_app
+from flows.cli_traffic import app as traffic_app
 from flows.cli_training import app as training_app
 from flows.console import Json, read_settings, say
 
@@ -411,6 +412,7 @@ app.add_typer(backup_app)
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 app.add_typer(graph_app, name="graph")
+app.add_typer(traffic_app)
 
 
 # ---------------------------------------------------------------- shared

@@ -47,6 +47,22 @@ def models(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
+def give_part(table: str, part: dict[str, Any], *, settings: Settings) -> dict[str, Any]:
+    """Give a version its part of a table's traffic. Raises as `ask` does; UsageError also where it does not load."""
+    return _call("PUT", f"/v1/traffic/{table}", part, settings)
+
+
+def end_part(table: str, kind: str, *, actor: str, settings: Settings) -> dict[str, Any]:
+    """Leave all to the champion again. Raises UsageError: there is no such part."""
+    return _call("DELETE", f"/v1/traffic/{table}/{kind}?actor={actor}", None, settings)
+
+
+def parts(settings: Settings) -> list[dict[str, Any]]:
+    """Who answers beside the champions."""
+    found: list[dict[str, Any]] = _call("GET", "/v1/traffic", None, settings)["splits"]
+    return found
+
+
 def history_lines(found: dict[str, Any]) -> list[str]:
     """A feedback row's way, one line a step."""
     from datetime import datetime

@@ -39,6 +39,8 @@ class Actor:
 
     name: str
     role: Role
+    subject: str = ""
+    """Whose feedback it is, to be kept as a pseudonym; empty for somebody at this machine whom nobody has asked."""
 
 
 def may(actor: Actor, action: str) -> bool:

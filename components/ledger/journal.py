@@ -162,7 +162,7 @@ class Journal:
         """
         with self._alone():
             self._must_verify()
-            entry = {"move_id": uuid.uuid4().hex, "action": action, "name": ref.name, "alias": kind}
+            entry: dict[str, Any] = {"move_id": uuid.uuid4().hex, "action": action, "name": ref.name, "alias": kind}
             entry |= {"from_version": None, "to_version": ref.version, "weights_sha256": ref.weights_sha256}
             entry |= {"actor": actor, "evidence": dict(evidence), "note": "", "state": "done"}
             self._append(entry, event="banyan.model.traffic", beside=beside)

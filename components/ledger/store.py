@@ -125,6 +125,10 @@ class Ledger(OutboxRows):
         """How `subject` appears in the ledger."""
         return pseudonym(self._key, subject)
 
+    def masked(self, texts: Sequence[str]) -> list[str]:
+        """The texts of one row without personal data."""
+        return self._mask(texts)
+
     # ------------------------------------------------------------ answers and feedback
 
     def record_answer(
@@ -201,7 +205,7 @@ class Ledger(OutboxRows):
                 with what is given, or the id already stands for other feedback.
         """
         check_kind(kind, correction=correction, comment=comment, rating=rating, other=other_request_id)
-        said = [request_id, kind, correction, comment]
+        said: list[str | int | None] = [request_id, kind, correction, comment]
         said += [rating, other_request_id] if rating is not None or other_request_id is not None else []
         content = json.dumps(said, ensure_ascii=False)
         content_sha256 = hmac.new(self._key, content.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()

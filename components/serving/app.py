@@ -23,6 +23,7 @@ from components.serving.limits import BodyLimit
 from components.serving.metrics import Metrics
 from components.serving.openai_routes import openai_router
 from components.serving.routes import router
+from components.serving.traffic_routes import traffic_router
 from components.settings import Settings, load_settings
 
 log = logging.getLogger("banyan.gateway")
@@ -61,6 +62,7 @@ def create_app(
     problems.install(app)
     app.include_router(router(gateway))
     app.include_router(openai_router(gateway))
+    app.include_router(traffic_router(gateway))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=problems.too_large(MAX_BODY_BYTES))
     if settings.is_loopback:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)

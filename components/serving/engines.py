@@ -17,6 +17,8 @@ from components.tasks.base import Answer, Task, Writer, template_sha256
 
 MOST_NEW_TOKENS = 1024
 EMBED_BATCH = 16
+STANDBY_SECONDS = 3600.0
+"""How long a replaced champion stays in memory: a roll-back soon after a promotion then takes no loading."""
 BIDIRECTIONAL = {
     "bert",
     "roberta",
@@ -134,19 +136,29 @@ def registry_champions(settings: Settings) -> Champions:
     served = {task.name for task in all_tasks()}  # a model that only continues text is asked nowhere
     tasks: dict[tuple[str, int], str] = {}
 
-    def find() -> dict[str, ModelRef]:
+    def ask() -> Registry:
         nonlocal registry
         url = addresses(settings).mlflow
         if registry is None or registry.url != url:
             registry = Registry(url)
-        found = {name: ref for name, ref in registry.champions().items() if name.startswith(PREFIX)}
-        for ref in found.values():
-            if (ref.name, ref.version) not in tasks:  # a version's task never changes
-                tasks[ref.name, ref.version] = registry.get(ref).task
-        return {name.removeprefix(PREFIX): ref for name, ref in found.items() if tasks[ref.name, ref.version] in served}
+        return registry
+
+    def task_of(ref: ModelRef) -> str:
+        if (ref.name, ref.version) not in tasks:  # a version's task never changes
+            tasks[ref.name, ref.version] = ask().get(ref).task
+        return tasks[ref.name, ref.version]
+
+    def find() -> dict[str, ModelRef]:
+        found = {name: ref for name, ref in ask().champions().items() if name.startswith(PREFIX)}
+        return {name.removeprefix(PREFIX): ref for name, ref in found.items() if task_of(ref) in served}
 
     def load(_: str, ref: ModelRef) -> TorchEngine:
         assert registry is not None  # whoever has a ref has asked it
-        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=tasks[ref.name, ref.version])
+        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=task_of(ref))
 
-    return Champions(find=find, load=load)
+    return Champions(
+        find=find,
+        load=load,
+        standby_seconds=STANDBY_SECONDS,
+        resolve=lambda table, version: ask().ref(PREFIX + table, version),
+    )

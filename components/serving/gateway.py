@@ -19,6 +19,7 @@ from components.errors import GatewayUnavailable, LedgerError
 from components.ledger.keys import KeyRing
 from components.ledger.schema import FinishReason, Key
 from components.ledger.store import Ledger
+from components.ledger.traffic import Split, Traffic
 from components.serving import problems
 from components.serving.auth import Door
 from components.serving.batching import Batcher, Engine
@@ -27,6 +28,7 @@ from components.serving.decoding import Draft, Sampling, Written
 from components.serving.messages import MAX_INPUT_CHARS
 from components.serving.metrics import Metrics
 from components.serving.receipts import Receipt, issue
+from components.serving.shadows import Shadows
 from components.settings import Settings
 from components.tasks.base import Answer
 
@@ -65,6 +67,7 @@ class Gateway:
             read_keys=self._read_keys,
             count_refusal=lambda reason: metrics.refusals.labels(reason).inc(),
         )
+        self.shadows = Shadows(self)
         self.writings: set[Writing] = set()
         self._ledger, self._was_given = ledger, ledger is not None
         self._threads = ThreadPoolExecutor(LEDGER_THREADS, "ledger")
@@ -77,12 +80,23 @@ class Gateway:
             await self.on_ledger(lambda _: None)  # opened now: the first request should not pay for it
         except LedgerError as err:
             log.error("%s", err)  # each request tries again, and says 503 until it works
+        self.champions.follow(lambda: self.traffic().splits(), end_split=self._became_champion)
         async with watching(self.champions):
             yield
+        await self.shadows.close()
         await asyncio.gather(*(writing.said for writing in self.writings), return_exceptions=True)
         self._threads.shutdown()
         if self._ledger is not None and not self._was_given:
             self._ledger.close()
+
+    def traffic(self) -> Traffic:
+        """The splits; blocks."""
+        return Traffic(self._open(), self.settings.workspace)
+
+    def _became_champion(self, split: Split) -> None:
+        self.traffic().end(
+            split.table, split.kind, actor="gateway", evidence={"reason": f"{split.ref} became champion"}
+        )
 
     async def on_ledger(self, call: Callable[[Ledger], T]) -> T:
         """`call(ledger)` in a thread. Raises LedgerError."""
@@ -98,14 +112,22 @@ class Gateway:
         """
         check_length(text)
         started = time.perf_counter()
-        batcher = self.champions.batcher(table)
+        batcher = self.champions.pick(table, await self.who(table, subject))
         engine = batcher.engine
         answer = await self.in_time(batcher.engine, asyncio.wrap_future(batcher.submit(text)))
         receipt = receipt_of(engine)
         await self.keep(receipt, engine, table, text, answer, subject, seconds=time.perf_counter() - started)
         return Said(receipt, answer)
 
-    def write(self, table: str, text: str, sampling: Sampling, *, subject: str | None) -> "Writing":
+    async def who(self, table: str, subject: str | None) -> str | None:
+        """The subject's pseudonym, where it matters who asks. Raises LedgerError."""
+        if subject is None or not self.champions.has_arms(table):
+            return None
+        return await self.on_ledger(lambda ledger: ledger.pseudonym(subject))
+
+    def write(
+        self, table: str, text: str, sampling: Sampling, *, subject: str | None, who: str | None = None
+    ) -> "Writing":
         """An answer that is told piece by piece, and kept when it has ended.
 
         Raises:
@@ -116,7 +138,7 @@ class Gateway:
         check_length(text)
         if len(self.writings) >= MOST_WRITINGS:
             raise Full
-        return Writing(self, table, self.champions.batcher(table), text, sampling, subject)
+        return Writing(self, table, self.champions.pick(table, who, writes=True), text, sampling, subject)
 
     async def keep(
         self,
@@ -147,6 +169,7 @@ class Gateway:
                 finish_reason=finish_reason,
             )
         )
+        self.shadows.hear(table, text, receipt.request_id, engine.ref)
 
     async def in_time(self, engine: Engine, answer: "asyncio.Future[T]", *, seconds: float = ANSWER_SECONDS) -> T:
         """What `answer` gives within its time. Raises GatewayUnavailable."""

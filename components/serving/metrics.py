@@ -14,6 +14,9 @@ class Metrics:
             "banyan_requests", "Requests to tasks by outcome", ["table", "outcome"], registry=self._registry
         )
         self.refusals = Counter("banyan_refusals", "Requests that were not let in", ["reason"], registry=self._registry)
+        self.shadows = Counter(
+            "banyan_shadows", "Requests that a shadow heard, by outcome", ["table", "outcome"], registry=self._registry
+        )
         self.tokens = Counter("banyan_tokens", "Tokens written", ["table"], registry=self._registry)
         self.seconds = Histogram(
             "banyan_answer_seconds", "From request to durable answer", ["table"], registry=self._registry

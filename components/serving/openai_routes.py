@@ -178,7 +178,8 @@ async def _complete(
         if sampling is None:
             said = await unless_gone(request, _ask(gateway, table, engine, text, body.user))
         else:
-            writing = gateway.write(table, text, sampling, subject=body.user)
+            who = await gateway.who(table, body.user)
+            writing = gateway.write(table, text, sampling, subject=body.user, who=who)
             if body.stream:
                 head = envelope(chunk_kind, writing.receipt, table=table, created=created)
                 wants_usage = bool(body.stream_options and body.stream_options.include_usage)

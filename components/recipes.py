@@ -195,6 +195,51 @@ class Ingest(Recipe):
     seed: int = 0
 
 
+class Pack(Recipe):
+    """A corpus of any size from raw documents to packed tokens."""
+
+    kind: Literal["pack"] = "pack"
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
+    inputs: tuple[Path, ...] = Field(min_length=1)
+    """Files, folders or globs."""
+    columns: dict[Literal["text", "source", "group"], str] = {}
+    """Our column → the files' column, where the names differ."""
+    format: str | None = None
+    """As of a `file` source; None: by the files' endings."""
+    rules: TextRules = TextRules()
+    min_chars: int = Field(default=1, gt=0)
+    """Shorter texts are dropped."""
+    max_chars: int = Field(default=10_000_000, gt=0)
+    """Longer texts are dropped: one document has to fit a worker's memory."""
+    mask: bool = True
+    """Personal data becomes `[EMAIL_1]` and the like."""
+    heldout_share: float = Field(default=0.03, ge=0, lt=1)
+    """Share of the groups (of the documents, where they have none) that nothing is trained on."""
+    tokenizer: Path | None = None
+    """A folder with a `tokenizer.json`; None: one is trained on the texts that are kept for training."""
+    tokenizer_kind: Literal["bpe", "wordpiece"] | None = None
+    """Of a tokenizer that is trained; None: byte-level BPE."""
+    vocab_size: int | None = Field(default=None, ge=300, le=1 << 24)
+    """Of a tokenizer that is trained, which needs it."""
+    tokenizer_chars: int = Field(default=20_000_000, gt=0)
+    """At most about so many characters, of documents drawn by their hash, are what a tokenizer is trained on."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_no_option_without_effect(self) -> Self:
+        if (self.tokenizer is None) != (self.vocab_size is not None):
+            raise ValueError("give either tokenizer, or vocab_size of the one to be trained")
+        if self.tokenizer is not None and self.tokenizer_kind is not None:
+            raise ValueError("tokenizer_kind: the tokenizer that is given has its own")
+        if self.rules.decontaminate_own_tests:
+            raise ValueError(
+                "decontaminate_own_tests: there are no other tables here; name their files in decontaminate"
+            )
+        if self.min_chars > self.max_chars:
+            raise ValueError(f"min_chars {self.min_chars} exceeds max_chars {self.max_chars}")
+        return self
+
+
 # ---------------------------------------------------------------- decisions
 
 
@@ -295,7 +340,7 @@ class Loop(Recipe):
 
 
 AnyRecipe = Annotated[
-    Ingest | Pretrain | Finetune | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
+    Ingest | Pack | Pretrain | Finetune | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Any] = TypeAdapter(AnyRecipe)

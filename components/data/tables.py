@@ -9,14 +9,17 @@ import json
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
 from components.errors import DataStoreError, MappingError
 from components.tasks import get_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "test", "pool", "reserve", "feedback")
 """Of a labelled table. `pool` is what the scripted rater replays, `reserve` what a control may draw from."""
@@ -75,8 +78,10 @@ def content_id(text: str) -> str:
     return hashlib.sha256(normalised(text).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def empty_frame(task: str) -> pd.DataFrame:
+def empty_frame(task: str) -> "pd.DataFrame":
     """No rows, all columns."""
+    import pandas as pd  # 0.4 s, which those who only want a table's hash or a text's id do not wait for
+
     return pd.DataFrame({column: pd.Series([], dtype="str") for column in columns(task)})
 
 
@@ -106,7 +111,7 @@ def split_names(version_dir: Path, table: str) -> list[str]:
     return sorted(path.stem for path in (version_dir / table).glob("*.parquet"))
 
 
-def read_split(version_dir: Path, table: str, split: str) -> pd.DataFrame:
+def read_split(version_dir: Path, table: str, split: str) -> "pd.DataFrame":
     """The rows of one split, sorted by id; an empty frame of the same columns when the split is absent.
 
     Raises:
@@ -145,7 +150,7 @@ def table_sha256(version_dir: Path, table: str) -> str:
 # ---------------------------------------------------------------- writing
 
 
-def write_split(version_dir: Path, table: str, split: str, frame: pd.DataFrame, *, task: str) -> None:
+def write_split(version_dir: Path, table: str, split: str, frame: "pd.DataFrame", *, task: str) -> None:
     """One split, sorted by id, in the task's columns: the same rows give the same bytes.
 
     pyarrow's version stands in the file's footer, hence its exact pin; pandas' metadata is left out.

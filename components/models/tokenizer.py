@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 END, MASK = "<|endoftext|>", "<|mask|>"
 """End of a document, which also pads; and what a masked model fills in."""
 
+UNKNOWN = "[UNK]"
+"""Of WordPiece, which has no bytes to fall back on."""
+
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
     """Train a tokenizer of `vocab_size` entries (fewer when the texts have no more pairs to merge).
@@ -36,6 +39,35 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast
         eos_token=END,
         pad_token=END,
         mask_token=MASK,
+        split_special_tokens=True,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def train_wordpiece(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
+    """Train a WordPiece tokenizer of `vocab_size` entries (Schuster and Nakajima 2012; Devlin et al. 2018).
+
+    Words are BERT's, case is kept, and what is in no alphabet becomes `[UNK]`: other than bytes, it cannot write
+    everything. The same texts give the same tokenizer, in any order and with any number of threads.
+    """
+    import tokenizers
+    import transformers
+
+    core = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNKNOWN))
+    core.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
+    core.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    core.decoder = tokenizers.decoders.WordPiece()
+    trainer = tokenizers.trainers.WordPieceTrainer(
+        vocab_size=vocab_size, special_tokens=[END, MASK, UNKNOWN], show_progress=False
+    )
+    core.train_from_iterator(texts, trainer)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token=END,
+        eos_token=END,
+        pad_token=END,
+        mask_token=MASK,
+        unk_token=UNKNOWN,
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )

@@ -1,0 +1,139 @@
+"""Where the parts of a corpus are worked on: processes of this machine, or a Ray cluster's. Daft places them.
+
+A frame of one row a part goes through one function, which gives one row back; what a part is, Daft does not know. So
+the same code runs in both places, no document passes through the driver, and a part whose machine died is simply one
+that is not done yet.
+"""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.errors import DataError, UsageError
+
+ROUNDS = 3
+"""So often what a lost machine left undone is begun again."""
+
+Job = Callable[..., dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a run may use; it changes nothing of what is made."""
+
+    memory_mb: int = 1024
+    """Of all processes together, about."""
+    num_workers: int | None = None
+    """Processes; None: one a core that this process may use. On Ray the cluster decides."""
+    ray_address: str | None = None
+    """A Ray cluster's, as `ray.init` takes it; every node must see the folder that is worked in. None: this machine."""
+
+    @property
+    def workers(self) -> int:
+        return self.num_workers or len(os.sched_getaffinity(0))
+
+
+def run_parts(
+    job: Job, arguments: Sequence[dict[str, Any]], *, resources: Resources, is_done: Callable[[dict[str, Any]], bool]
+) -> Iterator[dict[str, Any]]:
+    """The results of `job(**arguments)` for each, in the order in which they come.
+
+    `job` is a module's function, its arguments and results are what JSON holds. On Ray, what a lost machine has not
+    done is done by the others.
+
+    Raises:
+        DataError: a job failed, with what it said.
+        UsageError: no such Ray cluster, or Ray is not installed.
+    """
+    waiting = list(arguments)
+    for turn in range(ROUNDS):
+        try:
+            yield from _results(job, waiting, resources)
+            return
+        except Exception as err:
+            if not _lost_a_machine(err, resources):
+                raise
+            waiting = [one for one in waiting if not is_done(one)]
+            if turn == ROUNDS - 1 and waiting:
+                raise DataError(
+                    f"{len(waiting)} parts were lost with their machines {ROUNDS} times: {_last_line(err)}",
+                    "look at the cluster, then start again: what is done stays done",
+                ) from err
+
+
+def _results(job: Job, arguments: Sequence[dict[str, Any]], resources: Resources) -> Iterator[dict[str, Any]]:
+    if not arguments:
+        return
+    daft = _daft(resources)
+    name = f"{job.__module__}:{job.__qualname__}"
+
+    @daft.func.batch(return_dtype=daft.DataType.string(), batch_size=1, use_process=True)
+    def work(encoded: Any) -> list[str]:
+        from components.data.engine.execution import call
+
+        return [call(name, one) for one in encoded.to_pylist()]
+
+    frame = daft.from_pydict({"arguments": [json.dumps(one) for one in arguments]})
+    if resources.ray_address is not None:
+        frame = frame.into_partitions(len(arguments))
+    try:
+        for row in frame.select(work(frame["arguments"]).alias("result")).iter_rows(results_buffer_size=1):
+            yield json.loads(row["result"])
+    except daft.errors.UDFException as err:
+        cause = err.__cause__ or err
+        raise DataError(
+            f"{job.__name__} failed: {cause!r}", "what is done stays done; mend it and start again"
+        ) from err
+
+
+def call(name: str, encoded: str) -> str:
+    """Call the function `module:name` with arguments from JSON; its result as JSON. What a worker does."""
+    from importlib import import_module
+
+    module, _, function = name.partition(":")
+    return json.dumps(getattr(import_module(module), function)(**json.loads(encoded)))
+
+
+def _daft(resources: Resources) -> Any:
+    """Daft, set to run where it should: once a process."""
+    os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("DAFT_PROGRESS_BAR", "0")
+    import daft
+
+    wanted = "native" if resources.ray_address is None else "ray"
+    current: Any = daft.runners._get_runner()
+    if current is not None:
+        if current.name != wanted:
+            raise UsageError(f"this process runs Daft as {current.name}, and {wanted} was asked for", "start a new one")
+    elif wanted == "native":
+        daft.set_runner_native(num_threads=resources.workers)
+    else:
+        try:
+            import ray  # noqa: F401
+        except ImportError as err:
+            raise UsageError("ray_address is set and Ray is not installed", "pip install 'banyan-llm[ray]'") from err
+        try:
+            daft.set_runner_ray(resources.ray_address, noop_if_initialized=True)
+        except (ConnectionError, RuntimeError, ValueError) as err:
+            raise UsageError(f"no Ray cluster at {resources.ray_address}: {_last_line(err)}", "ray status") from err
+    return daft
+
+
+def _lost_a_machine(err: BaseException, resources: Resources) -> bool:
+    if resources.ray_address is None or isinstance(err, DataError | UsageError):
+        return False
+    import ray
+
+    seen: BaseException | None = err
+    while seen is not None:
+        if isinstance(seen, ray.exceptions.RayError):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return any(word in str(err) for word in ("ActorDied", "ActorUnavailable", "WorkerDied", "NodeDied", "node"))
+
+
+def _last_line(err: BaseException) -> str:
+    return (str(err).strip().splitlines() or [type(err).__name__])[-1]

@@ -23,6 +23,7 @@
     ├── NotPermitted            whoever asked has not the role for it
     ├── ServingError
     │   ├── NoChampion          nothing has passed the gate yet
+    │   ├── ParityMismatch      what would serve a version does not say what its trainer said
     │   └── GatewayUnavailable  (Transient)
     ├── SandboxUnavailable      code that nobody has read cannot be isolated here, so it is not run
     └── StackError              the local processes
@@ -118,6 +119,9 @@ class ServingError(BanyanError): ...
 
 
 class NoChampion(ServingError): ...
+
+
+class ParityMismatch(ServingError): ...
 
 
 class GatewayUnavailable(ServingError, Transient): ...

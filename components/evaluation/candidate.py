@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from components.data import versioning
 from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
-from components.evaluation import evidence, gate, slices, spending
+from components.evaluation import admission, evidence, gate, slices, spending
 from components.evaluation.card import card_of
 from components.evaluation.gate import Verdict
 from components.evaluation.scores import Scores
@@ -130,7 +130,10 @@ def register(
 ) -> ModelRef:
     """A version in the registry with everything that made it; the same lock gives the version that there is.
 
+    Before that what serves it is held against what trained it (see `evaluation.admission`).
+
     Raises:
+        ParityMismatch: it answers otherwise than it was trained.
         RegistryUnavailable: MLflow does not answer.
     """
     registry = Registry(addresses(settings).mlflow)
@@ -139,6 +142,10 @@ def register(
     task = recipe.task if isinstance(recipe, Finetune) else "corpus"
     metrics = run.metrics | (scores.metrics if scores else {})
     metrics |= {f"baseline_{name}": value for name, value in (baseline.metrics if baseline else {}).items()}
+    admitted = None
+    if isinstance(recipe, Finetune) and not registry.find(str(run.lock["key"]), name=run.model):
+        admitted = admission.admit(recipe, run=run, data=data, settings=settings)
+        registry.run(run.run_id).text(admitted.model_dump_json(), admission.PARITY_FILE)
     ref = registry.register(
         run.model,
         model_dir=run.model_dir,
@@ -153,7 +160,8 @@ def register(
         tags={
             "banyan.role": recipe.role if isinstance(recipe, Finetune) else "candidate",
             RECIPE_TAG: recipe.model_dump_json(),
-        },
+        }
+        | ({admission.PARITY_TAG: admitted.tag} if admitted else {}),
         run_id=run.run_id,
         weights_sha256=run.weights_sha256,
         num_steps=run.num_steps,

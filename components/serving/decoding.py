@@ -51,6 +51,10 @@ class Draft:
     on_piece: Callable[[str], None]
     """Called with each new piece of the answer, in the engine's thread."""
     done: "Future[Written]" = field(default_factory=Future)
+    forced: tuple[int, ...] = ()
+    """Tokens that are written whatever the model thinks of them, to learn how likely it finds them; then it ends."""
+    logprobs: list[float] = field(default_factory=list)
+    """Of the forced tokens, in nats."""
     is_cancelled: bool = False
     prompt: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -158,7 +162,10 @@ class Decoder:
 
         logprobs = logits.log_softmax(-1)
         how = draft.sampling
-        if how.temperature == 0:
+        if draft.forced:
+            token = draft.forced[len(draft.ids)]
+            draft.logprobs.append(float(logprobs[token]))
+        elif how.temperature == 0:
             token = int(logprobs.argmax())
         else:
             probabilities, order = (logits / how.temperature).softmax(-1).sort(descending=True)
@@ -171,6 +178,11 @@ class Decoder:
 
     def _go_on(self, draft: Draft, token: int) -> bool:
         """Whether the draft goes on after `token`; told to its reader as far as it is certain."""
+        if draft.forced:
+            draft.ids.append(token)
+            if len(draft.ids) == len(draft.forced):
+                draft.finish("length")
+            return len(draft.ids) < len(draft.forced)
         if token == self._end:
             draft.show(self._task.said(draft.ids, self._tokenizer))
             draft.finish("stop")

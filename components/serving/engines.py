@@ -8,8 +8,10 @@ from pydantic import JsonValue
 
 from components.refs import ModelRef
 from components.registry import PREFIX, Registry
+from components.serving import scoring
 from components.serving.champions import Champions
 from components.serving.decoding import Decoder, can_stream
+from components.serving.scoring import Read
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import all_tasks, get_task
@@ -39,7 +41,9 @@ if TYPE_CHECKING:
 class TorchEngine:
     """One model version on the CPU, in the precision it is stored in."""
 
-    def __init__(self, ref: ModelRef, model_dir: Path, *, task: str) -> None:
+    name = "torch"
+
+    def __init__(self, ref: ModelRef, model_dir: Path, *, task: str, warm: bool = True) -> None:
         """Load and warm up; takes seconds.
 
         Raises:
@@ -63,15 +67,31 @@ class TorchEngine:
         self.labels = tuple(str(name) for _, name in sorted((names or {}).items()))
         self.template_sha256 = template_sha256(self._task)
         self.generation = generation_parameters(self._task, self._model, self._tokenizer)
+        self.precision = str(self._model.dtype).removeprefix("torch.")
         self.decoder: Decoder | None = None
         if isinstance(self._task, Writer) and can_stream(self._model, self._tokenizer):
             self.decoder = Decoder(self._model, self._tokenizer, self._task)
+        self.takes_given = self.decoder is not None or self._task.head != "generator"
         self.max_new_tokens = self._longest() if self.decoder else 0
         self.num_dimensions = int(self._model.config.hidden_size) if _is_encoder(self._model) else None
-        self.answer([self.example])
+        if warm:
+            self.answer([self.example])
 
     def answer(self, texts: list[str]) -> list[Answer]:
         return self._task.answer(self._model, self._tokenizer, texts)
+
+    def score(self, texts: list[str], given: list[list[int]], *, together: bool) -> list[list[Read]]:
+        """What is read of each text, and what is thought of what follows: of `given` tokens where it is a decoder's.
+
+        One list a text; `together`, of other than decoders', one list of all.
+        """
+        if self.decoder:
+            return [[read] for read in scoring.forced(self.decoder, texts, given, together=together)]
+        if self._task.head != "generator":
+            return scoring.overheard(self._task, self._model, self._tokenizer, texts, together=together)
+        most = max(map(len, given))
+        groups = [texts] if together else [[text] for text in texts]
+        return [scoring.generated(self._model, self._task, self._tokenizer, group, most=most) for group in groups]
 
     def num_tokens(self, asked: str, said: str = "") -> tuple[int, int]:
         """How many tokens the model reads of what is asked, template and all, and how many what is said has."""

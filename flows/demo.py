@@ -82,7 +82,7 @@ def assets_of(recipe: Loop) -> list[str]:
     assert isinstance(ingest, Ingest)
     names = [name for source in ingest.sources if source.kind == "packages" for name in source.assets]
     names += [source.asset for source in ingest.sources if source.kind == "books"]
-    return [*names, *(recipe.base for recipe in finetunes if isinstance(recipe, Finetune))]
+    return [*names, *(recipe.base for recipe in finetunes if isinstance(recipe, Finetune) and recipe.has_asset)]
 
 
 @contextmanager

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State, TaskRun
     from prefect.context import TaskRunContext
 
+    from components.evaluation.scores import Scores
+    from components.training.run import TrainingRun
+
 RECIPES = Path(__file__).parent / "recipes"
 
 RETRIES: dict[str, Any] = {"retries": 4, "retry_delay_seconds": [1, 3, 10, 30]}
@@ -94,14 +97,37 @@ def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
     return key("ingest", recipe.sha256(), *read, code_sha256("components.data.versioning"))
 
 
+KEYED_MODULES = (
+    "components.data.versioning",
+    "components.evaluation.evaluate,components.evaluation.metrics",
+    "components.feedback.rater",
+)
+"""Whose code is part of a key; what they import counts with them."""
+
+
 def training_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
     """The lock's keys. None, so that the step is run and nothing kept, while there is no finished model."""
-    from components.training.run import RUN_FILE, take_lock
+    from flows.keys import lock_keys
+
+    found = trained_before(given)
+    if found is None:
+        return None
+    return key("train", *lock_keys(given["recipe"], data=given["data"], settings=load_settings()))
+
+
+def trained_before(given: dict[str, Any]) -> "TrainingRun | None":
+    """What an earlier training under the very same lock has left, if it is whole."""
+    from components.training.run import RUN_FILE, TrainingRun
+    from flows.keys import lock_keys
 
     settings = load_settings()
-    lock = take_lock(given["recipe"], data=given["data"], settings=settings)
-    is_there = (settings.workspace.runs / lock.key / RUN_FILE).is_file()
-    return key("train", lock.key, lock.exact_key) if is_there else None
+    lock_key, exact_key = lock_keys(given["recipe"], data=given["data"], settings=settings)
+    try:
+        found = TrainingRun.model_validate_json((settings.workspace.runs / lock_key / RUN_FILE).read_text("utf-8"))
+    except (OSError, ValueError):  # none, or it was killed between the model and this
+        return None
+    is_whole = any(found.model_dir.glob("*.safetensors")) and found.lock.get("exact_key") == exact_key
+    return found if is_whole else None
 
 
 def measuring_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
@@ -120,6 +146,22 @@ def baseline_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
     return key("baseline", path) if path.is_file() else None
 
 
+def measured_before(given: dict[str, Any]) -> "Scores | None":
+    """What was measured of that model on that table by this code, if it was."""
+    from components.evaluation.candidate import measure, scores_path
+
+    path = scores_path(given["recipe"], run=given["run"], data=given["data"])
+    return measure(**given, settings=load_settings()) if path.is_file() else None
+
+
+def baseline_before(given: dict[str, Any]) -> "Scores | None":
+    """The same of the plain baseline."""
+    from components.evaluation.candidate import baseline_path, measure_baseline
+
+    path = baseline_path(given["recipe"], data=given["data"], settings=load_settings())
+    return measure_baseline(**given, settings=load_settings()) if path.is_file() else None
+
+
 def registering_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
     return key("register", given["run"].model, given["run"].lock["key"], given["run"].weights_sha256)
 
@@ -133,6 +175,20 @@ def judging_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
 def promoting_key(_: "TaskRunContext", given: dict[str, Any]) -> str:
     """One move a decision: it is not carried out again over a champion that came later."""
     return key("promote", given["judgement"].model_dump_json())
+
+
+def rating_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
+    """The rater's recipe, the rows it replays, its code; None while the ledger knows of no feedback on the table."""
+    from components.ledger.store import Ledger
+    from components.training.lock import code_sha256
+    from flows.keys import replayed_rows
+
+    recipe, settings = given["recipe"], load_settings()
+    rows = replayed_rows(recipe, settings=settings)
+    with Ledger(settings) as ledger:
+        if rows is None or recipe.table not in ledger.tables():
+            return None
+    return key("rate", recipe.sha256(), rows, code_sha256("components.feedback.rater"), settings.workspace.root)
 
 
 def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:
@@ -197,7 +253,7 @@ def plan(loop: Loop) -> Plan:
         finetune=finetune,
         rated=rated[0],
         assets=[name for source in ingest.sources for name in assets_of(source)],
-        bases=list(dict.fromkeys(recipe.base for recipe in finetune)),
+        bases=list(dict.fromkeys(recipe.base for recipe in finetune if recipe.has_asset)),
     )
 
 

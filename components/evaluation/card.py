@@ -53,7 +53,8 @@ def _what(recipe: Pretrain | Finetune) -> str:
         )
     task, how = get_task(recipe.task), "whole" if recipe.adaptation == "full" else "by LoRA, merged"
     role = "\n\nA **control**: trained for comparison only, never promoted." if recipe.role == "control" else ""
-    return f"{task.title}. `{recipe.base}`, fine-tuned {how} on the table `{recipe.table}`.{role}"
+    of = f"`{recipe.base}`, fine-tuned {how}" if recipe.fresh is None else f"A fresh {recipe.fresh.family}, trained"
+    return f"{task.title}. {of} on the table `{recipe.table}`.{role}"
 
 
 def _use(recipe: Pretrain | Finetune, *, info: TableInfo) -> str:
@@ -124,8 +125,7 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
     lock = run.lock
     base = ""
     if isinstance(recipe, Finetune):
-        asset = get_asset(recipe.base)
-        base = f"- base: {asset.package} {asset.version}, {asset.licence}, weights `{str(lock['parent'])[:16]}…`\n"
+        base = f"- base: {_base(recipe)}, weights `{str(lock['parent'])[:16]}…`\n"
     dirty = " with uncommitted changes" if lock["dirty"] else ""
     return (
         f"## Made of\n\n{base}- weights `{run.weights_sha256}`\n- lock `{lock['key']}`\n- recipe `{lock['recipe']}`\n"
@@ -133,6 +133,15 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
         f"- {run.num_steps} steps in {run.seconds:.0f} s, seed {lock['seed']}, {lock['threads']} threads of "
         f"{lock['device']}"
     )
+
+
+def _base(recipe: Finetune) -> str:
+    if recipe.fresh is not None:
+        return f"none; a {recipe.fresh.family} drawn from the seed"
+    if recipe.own_base[1]:
+        return f"{recipe.base}, pretrained here"
+    asset = get_asset(recipe.base)
+    return f"{asset.package} {asset.version}, {asset.licence}"
 
 
 def _recipe(recipe: Pretrain | Finetune) -> str:

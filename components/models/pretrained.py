@@ -42,13 +42,14 @@ def load_base(
     if task.head in ("classifier", "tagger"):
         names = dict(enumerate(task.outputs(labels)))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    loader = _loader(task, weights_dir)
     tokenizer = _tokenizer(weights_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
-        model = read(weights_dir, _loader(task, weights_dir), **options)
+        model = read(weights_dir, loader, **options)
         _check_tokenizer(model, tokenizer, weights_dir)
         _check_length(model, recipe)
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -160,10 +161,13 @@ def _check_length(model: "PreTrainedModel", recipe: Finetune) -> None:
 def _loader(task: Task, folder: Path) -> Any:
     import transformers
 
-    if task.head == "generator" and _is_encoder_decoder(folder):
-        from components.models import transformer
+    config = _config(folder)
+    if str(config.get("model_type", "")).startswith("banyan-"):
+        from components.models import recurrent, transformer
 
+        recurrent.register()
         transformer.register()
+    if task.head == "generator" and config.get("is_encoder_decoder"):
         return transformers.AutoModelForSeq2SeqLM
     return {
         "classifier": transformers.AutoModelForSequenceClassification,
@@ -199,8 +203,9 @@ def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "P
     return adapted  # type: ignore[return-value]
 
 
-def _is_encoder_decoder(folder: Path) -> bool:
+def _config(folder: Path) -> dict[str, Any]:
     try:
-        return bool(json.loads((folder / "config.json").read_text("utf-8")).get("is_encoder_decoder"))
+        content: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
+        return content
     except (OSError, ValueError):
-        return False  # whoever reads the folder next says what is wrong with it
+        return {}  # whoever reads the folder next says what is wrong with it

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from components import assets
 from components.data import versioning
 from components.errors import CheckpointError, DataStoreError
 from components.recipes import Finetune, Pretrain
 from components.refs import DataRef
 from components.settings import Settings
+from components.training import bases
 from components.training.result import Progress, Trained
 
 NUM_STEPS = 2
@@ -107,7 +107,7 @@ def _train(
         return pretrain(recipe, data_dir=data_dir, run_dir=run_dir, on_step=on_step)
     from components.training.finetuning import finetune
 
-    weights_dir = assets.weights(recipe.base, settings=settings)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetune(recipe, data_dir=data_dir, weights_dir=weights_dir, run_dir=run_dir, on_step=on_step)
 
 

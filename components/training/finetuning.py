@@ -26,7 +26,9 @@ def take_lock(recipe: Finetune, *, data_dir: Path, weights_dir: Path) -> locks.L
     return locks.take(
         recipe,
         tables={recipe.table: tables.table_sha256(data_dir, recipe.table)},
-        module=f"{__name__},{type(get_task(recipe.task)).__module__}",
+        module=",".join(
+            [__name__, type(get_task(recipe.task)).__module__, *["components.models.fresh"] * bool(recipe.fresh)]
+        ),
         parent=locks.weights_sha256(weights_dir),
     )
 

@@ -1,6 +1,7 @@
 """The recipes of trainings: pretraining and fine-tuning, and what every training has."""
 
 import math
+import re
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -22,6 +23,9 @@ class Training(Recipe):
     momentum: float | None = Field(None, gt=0, lt=1)
     """Of `sgd` (Polyak 1964); none: plain gradient descent."""
     learning_rate: float = Field(gt=0)
+    table_learning_rate: float | None = Field(None, gt=0)
+    """Of `muon`: the rate, at its height, of what AdamW takes beside it, the embeddings and the output layer above all
+    (Jordan et al. 2024 give them a rate of their own); none: `learning_rate`."""
     weight_decay: float = Field(0.01, ge=0)
     """Of matrices, per step and unit of learning rate: decoupled (AdamW, Muon) or added to the gradient (Adam, SGD)."""
     l1: float = Field(0.0, ge=0)
@@ -62,6 +66,8 @@ class Training(Recipe):
     def _has_no_option_without_effect(self) -> Self:
         if self.momentum is not None and self.optimizer != "sgd":
             raise ValueError(f"momentum goes with optimizer: sgd; {self.optimizer} has its own")
+        if self.table_learning_rate is not None and self.optimizer != "muon":
+            raise ValueError(f"table_learning_rate: {self.optimizer} has one rate; it goes with optimizer: muon")
         for field, needed in (
             ("decay_share", self.schedule == "wsd"),
             ("ema_decay", self.averaging == "ema"),
@@ -84,11 +90,14 @@ class Training(Recipe):
 class Pretrain(Training):
     kind: Literal["pretrain"] = "pretrain"
     table: str = "corpus"
-    family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert"] = "gpt"
+    family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert", "ngram_gpt"] = "gpt"
     objective: Literal["causal", "masked", "prefix", "continuation"] | None = None
     """What is predicted; none: what the family is for. `transformer` has two: `prefix`, the rest of a row from its
     beginning, and `continuation`, whether a text goes on with another."""
+    tokenizer: Literal["bpe", "characters"] = "bpe"
+    """What a token is: of byte-level BPE, trained on the text, or a character of the text."""
     vocab_size: int = Field(4096, ge=300)
+    """Of `bpe`; of `characters` the most there may be, special tokens included."""
     num_layers: int = Field(4, gt=0)
     num_heads: int | None = Field(None, gt=0)
     """Of attention families, which default to one per 64 of `hidden_size`; others have none."""
@@ -99,7 +108,8 @@ class Pretrain(Training):
     embedding_size: int | None = Field(None, gt=0)
     """Of recurrent families and `feedforward`; none: `hidden_size`."""
     context_tokens: int | None = Field(None, gt=0)
-    """Of `feedforward`, which needs it: how many tokens the next one is predicted from."""
+    """Of `feedforward` and `ngram_gpt`, which need it: how many tokens the next one is predicted from, and how many
+    go in at a place."""
     dropout: float = Field(0.0, ge=0, lt=1)
     document_masks: bool = False
     """Of `gpt`, `gpt2` and `bert`: no token looks into another document of its row (Zhao et al. 2024, arXiv
@@ -111,7 +121,7 @@ class Pretrain(Training):
 
     @model_validator(mode="after")
     def _fits_its_family(self) -> Self:
-        has_attention = self.family in {"transformer", "gpt2", "gpt", "bert"}
+        has_attention = self.family in {"transformer", "gpt2", "gpt", "bert", "ngram_gpt"}
         if not has_attention:
             if self.num_heads is not None:
                 raise ValueError(f"num_heads: {self.family} has no attention")
@@ -120,15 +130,15 @@ class Pretrain(Training):
         for field, families in (
             ("num_kv_heads", {"gpt"}),
             ("embedding_size", {"feedforward", "rnn", "lstm", "gru"}),
-            ("context_tokens", {"feedforward"}),
+            ("context_tokens", {"feedforward", "ngram_gpt"}),
             ("document_masks", {"gpt", "gpt2", "bert"}),
         ):
             if getattr(self, field) and self.family not in families:
                 raise ValueError(f"{field}: {self.family} has none; of {', '.join(sorted(families))}")
         if self.attention_heads % (self.num_kv_heads or 1):
             raise ValueError(f"num_heads {self.attention_heads} is not a multiple of num_kv_heads {self.num_kv_heads}")
-        if self.family == "feedforward" and self.context_tokens is None:
-            raise ValueError("context_tokens: feedforward needs it")
+        if self.family in {"feedforward", "ngram_gpt"} and self.context_tokens is None:
+            raise ValueError(f"context_tokens: {self.family} needs it")
         if self.gradient_checkpointing and not has_attention:
             raise ValueError(f"gradient_checkpointing: {self.family} has no blocks to compute again")
         possible = {"bert": ("masked",), "transformer": ("prefix", "continuation")}.get(self.family, ("causal",))
@@ -164,13 +174,35 @@ class Augmentation(Recipe):
         return self
 
 
+class Fresh(Recipe):
+    """A base that nothing was learned by: a family's shape, its weights drawn from the recipe's seed, and a tokenizer
+    of the rows to train on. The fields are those of a pretraining."""
+
+    family: Literal["rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert"]
+    vocab_size: int = Field(4096, ge=300)
+    num_layers: int = Field(2, gt=0)
+    num_heads: int | None = Field(None, gt=0)
+    num_kv_heads: int | None = Field(None, gt=0)
+    hidden_size: int = Field(128, gt=0)
+    embedding_size: int | None = Field(None, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _is_a_shape(self) -> Self:
+        Pretrain(name="fresh", num_steps=1, learning_rate=1.0, **self.model_dump())  # the same rules
+        return self
+
+
 class Finetune(Training):
     kind: Literal["finetune"] = "finetune"
     task: str
     """A language task: a module of `components/tasks`."""
     table: str
     base: str
-    """The weights to start from, always these and never the champion: an asset's name."""
+    """The weights to start from, always these and never the champion: an asset's name; `banyan-gpt@2`, a version of a
+    language model that was pretrained here; or `fresh`."""
+    fresh: Fresh | None = None
+    """Of `base: fresh`, which needs it: what is drawn anew."""
     splits: dict[str, int | None] = {"train": None, "feedback": None}
     """Split → how many of its rows to train on (None: all; a split that is not there gives none)."""
     adaptation: Literal["full", "lora"] = "full"
@@ -185,6 +217,27 @@ class Finetune(Training):
     """More rows out of those of split `train`; none by default."""
     role: Literal["candidate", "control"] = "candidate"
     """A control is trained and measured for comparison; the gate never promotes it."""
+
+    @property
+    def own_base(self) -> tuple[str, int]:
+        """Name and version of the language model of this installation that `base` names; of any other, version 0."""
+        name, _, version = self.base.partition("@")
+        return (name, int(version)) if version else (name, 0)
+
+    @property
+    def has_asset(self) -> bool:
+        """Whether `base` is a pinned asset, which may have to be fetched."""
+        return self.fresh is None and not self.own_base[1]
+
+    @model_validator(mode="after")
+    def _base_reads(self) -> Self:
+        if (self.base == "fresh") != (self.fresh is not None):
+            raise ValueError("fresh goes with base: fresh, and only with it")
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*(@[1-9][0-9]*)?", self.base):
+            raise ValueError(f"base {self.base!r}: name an asset, fresh, or a version of an own model: banyan-gpt@2")
+        if self.fresh is not None and self.adaptation != "full":
+            raise ValueError(f"adaptation {self.adaptation}: fresh weights are trained whole")
+        return self
 
     @model_validator(mode="after")
     def _rank_fits(self) -> Self:

@@ -14,7 +14,6 @@ from typing import Any
 import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from components import assets
 from components.data import versioning
 from components.errors import BanyanError, Transient
 from components.ledger.store import Ledger
@@ -24,8 +23,9 @@ from components.registry import Registry, model_name
 from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
+from components.training import bases, plan
 from components.training import lock as locks
-from components.training import plan
+from components.training.energy import Energy, Meter
 from components.training.lock import Lock
 from components.training.result import Evaluation, Progress, Trained, load
 
@@ -82,7 +82,7 @@ def take_lock(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings)
         return pretraining.take_lock(recipe, data_dir=data_dir)
     from components.training import finetuning
 
-    weights_dir = assets.weights(recipe.base, settings=settings)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetuning.take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
 
 
@@ -125,12 +125,19 @@ def train(
         with _failed_when_it_fails(run):
             if lock.dirty:
                 run.text(locks.uncommitted(), CODE_DIFFERENCE)
-            trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
+            cpu_before = time.process_time()
+            with Meter(device=lock.device, num_threads=lock.threads) as meter:
+                trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
+            cpu_seconds = time.process_time() - cpu_before
+            energy = meter.energy(seconds=trained.seconds)
             planned = plan.settle(lock.key, trained.seconds, settings.workspace)
-            run.log({"seconds": trained.seconds, **planned, **trained.metrics}, step=trained.num_steps)
+            took = {"seconds": trained.seconds, "energy_joules": energy.joules}
+            run.log({**took, **planned, **trained.metrics}, step=trained.num_steps)
             run.flush()
             run.text(json.dumps(trained.losses), LOSSES)
-    _record_cost(run.run_id, registered_model(recipe), trained, settings=settings)
+    _record_cost(
+        run.run_id, registered_model(recipe), trained, energy=energy, cpu_seconds=cpu_seconds, settings=settings
+    )
     finished = TrainingRun(
         model=registered_model(recipe),
         run_id=run.run_id,
@@ -218,7 +225,7 @@ def train_alone(
         return pretrain(recipe, data_dir=data_dir, run_dir=run_dir, on_step=on_step, on_evaluate=on_evaluate)
     from components.training.finetuning import finetune
 
-    weights_dir = assets.weights(recipe.base, settings=settings)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetune(
         recipe,
         data_dir=data_dir,
@@ -241,7 +248,9 @@ def _failed_when_it_fails(run: RunLog) -> Iterator[None]:
         raise
 
 
-def _record_cost(run_id: str, model: str, trained: Trained, *, settings: Settings) -> None:
+def _record_cost(
+    run_id: str, model: str, trained: Trained, *, energy: Energy, cpu_seconds: float, settings: Settings
+) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     with Ledger(settings) as ledger:
         ledger.record_cost(
@@ -250,5 +259,8 @@ def _record_cost(run_id: str, model: str, trained: Trained, *, settings: Setting
             subject_name=model,
             device=trained.lock.device,
             seconds=trained.seconds,
+            cpu_seconds=cpu_seconds,
+            energy_joules=energy.joules,
+            energy_source=energy.source,
             peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
         )

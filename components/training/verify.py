@@ -206,6 +206,7 @@ def _apart(scratch: Path, settings: Settings) -> Settings:
             "workspace_dir": scratch / "workspace",
             "assets_dir": settings.workspace.assets,
             "data_remote": settings.data_remote or str(settings.workspace.remote),
+            "mlflow_url": addresses(settings).mlflow,  # where the base is a model of this installation
         }
     )
 

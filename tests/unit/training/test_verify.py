@@ -7,9 +7,9 @@ import torch
 from typer.testing import CliRunner
 
 from components.data import versioning
-from components.errors import RegistryError, VersionNotFound
+from components.errors import RecipeError, RegistryError, VersionNotFound
 from components.evaluation import candidate
-from components.recipes import Pretrain
+from components.recipes import Finetune, Pretrain
 from components.refs import ModelRef
 from components.registry import Registry
 from components.settings import Settings
@@ -227,3 +227,19 @@ def test_lock_diff_tells_what_decides_bits_from_what_does_not(model, installatio
     assert done.exit_code == 1
     told = {one["part"]: one["is_exact"] for one in json.loads(done.stdout)["differences"]}
     assert told == {"threads": True, "revision": False}
+
+
+def test_a_fine_tuning_starts_from_a_language_model_of_this_installation(model, classify, installation, elsewhere):
+    recipe = Finetune(**{**classify.model_dump(), "base": f"{model.name}@{model.version}", "max_length_tokens": 16})
+    data = versioning.head(installation)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(installation.workspace.root.parent)
+        patch.setenv("MLFLOW_TRACKING_URI", str(installation.mlflow_url))
+        run = training.train(recipe, data=data, settings=installation)
+        tuned = candidate.register(recipe, run=run, data=data, settings=installation)
+    assert run.lock["parent"] == model.weights_sha256
+    found = verify(tuned, settings=elsewhere)
+    assert found.verdict == "identical"
+    on_itself = Finetune(**{**recipe.model_dump(), "base": f"{tuned.name}@{tuned.version}"})
+    with pytest.raises(RecipeError, match="not a language model"):
+        training.take_lock(on_itself, data=data, settings=installation)

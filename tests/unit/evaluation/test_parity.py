@@ -22,24 +22,6 @@ from tests.unit.serving.tiny_models import LABELS
 
 REF = ModelRef(name="banyan-t", version=0, run_id="r", weights_sha256="0" * 64)
 TEXT = "return the shortest path between two nodes of a weighted graph and solve its equations"
-    [
-        "return",
-        "the",
-        "shortest",
-        "path",
-        "between",
-        "two",
-        "nodes",
-        "of",
-        "a",
-        "weighted",
-        "graph",
-        "and",
-        "solve",
-        "its",
-        "equations",
-    ]
-)
 COMMON = {"name": "t", "base": "tiny", "num_steps": 1, "learning_rate": 1e-3}
 CLASSIFY = Finetune(task="classification", table="topics", max_length_tokens=16, **COMMON)
 WRITE = Finetune(task="summarisation", table="topics", max_length_tokens=32, max_new_tokens=6, **COMMON)

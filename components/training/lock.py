@@ -10,7 +10,6 @@ differ there, `verify` says "not comparable", not "failed".
 import ast
 import hashlib
 import importlib.metadata
-import importlib.util
 import json
 import platform
 import subprocess
@@ -26,6 +25,7 @@ from components.recipes import Training
 if TYPE_CHECKING:
     import torch
 
+COMPONENTS = Path(__file__).parents[1]
 TRAINING = ("tables", "recipe", "parent", "code")
 """What makes it this training and no other: the lock's `key`."""
 FOR_PEOPLE = ("revision", "dirty", "modules")
@@ -204,9 +204,9 @@ def _closure(modules: Iterable[str]) -> dict[str, Path]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in found or not (spec := _spec(name)) or not spec.origin:
+        if name in found or not (path := _source(name)):
             continue
-        found[name] = Path(spec.origin)
+        found[name] = path
         for node in ast.walk(ast.parse(found[name].read_bytes())):
             if isinstance(node, ast.Import):
                 waiting += [alias.name for alias in node.names if alias.name.startswith("components")]
@@ -215,11 +215,13 @@ def _closure(modules: Iterable[str]) -> dict[str, Path]:
     return found
 
 
-def _spec(name: str) -> "importlib.machinery.ModuleSpec | None":
-    try:
-        return importlib.util.find_spec(name)
-    except ModuleNotFoundError:  # `components.errors.DataError` is no module
-        return None
+def _source(name: str) -> Path | None:
+    """A module's file, found without importing anything: `find_spec` imports every parent, and ours import torch."""
+    place = COMPONENTS.joinpath(*name.split(".")[1:])
+    for path in (place / "__init__.py", place.with_suffix(".py")):
+        if path.is_file():
+            return path
+    return None  # `components.errors.DataError` is no module
 
 
 def _device_name(device: "torch.device") -> str:
@@ -240,9 +242,8 @@ def _revision() -> tuple[str, str]:
 
 
 def _git(*args: str, strip: bool = True) -> str:
-    components = Path(__file__).parents[1]
     try:
-        done = subprocess.run(["git", *args], cwd=components, capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["git", *args], cwd=COMPONENTS, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     if done.returncode:

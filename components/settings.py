@@ -46,6 +46,16 @@ class Settings(BaseSettings):
     trace_share: float = Field(1.0, ge=0, le=1)
     """Share of the answers, and of the feedback on them, that MLflow is told of as traces; 0: none."""
 
+    price_a_kwh: float = Field(0.25, ge=0)
+    """What a kilowatt-hour costs, in `currency`: for the dashboard's costs."""
+    price_an_hour: float = Field(0.0, ge=0)
+    """What an hour of a training's machine costs besides its energy: rent, or what its purchase comes to."""
+    currency: str = ""
+    """As it is written behind an amount."""
+    dashboard_secrets: Path | None = None
+    """Streamlit's secrets file: `[auth]` is the OIDC provider, `[roles]` says who may do what. Without it the
+    dashboard serves loopback only, and whoever reaches it there is an operator."""
+
     @property
     def workspace(self) -> "Workspace":
         return Workspace(self.workspace_dir.expanduser().absolute(), self.assets_dir)

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from components.errors import BanyanError
-from dashboard import state, widgets
+from dashboard import people, roles, state, widgets
 from dashboard.text import LANGUAGES
 from dashboard.viewmodels.shapes import Box, service_lines
 
@@ -19,6 +19,7 @@ PAGES = {
     "runs": ":material/play_circle:",
     "playground": ":material/forum:",
     "feedback": ":material/thumbs_up_down:",
+    "cost": ":material/payments:",
 }
 
 
@@ -31,9 +32,16 @@ def main() -> None:
         for name, icon in PAGES.items()
     ]
     page: Any = st.navigation(pages, position="hidden")  # drawn by hand below: the name of the house comes first
+    try:
+        roles.refuse_open_binding()
+        visitor = roles.visitor()
+    except BanyanError as err:
+        log.error("%s", err)
+        widgets.box(Box("failed", words("people.open"), str(err)))
+        return
     with st.sidebar:
         widgets.brand(words)
-        for one in pages:
+        for one in pages if visitor else ():
             st.page_link(one)
         st.segmented_control(
             words("app.language"),
@@ -43,6 +51,10 @@ def main() -> None:
             required=True,
             label_visibility="collapsed",
         )
+        people.badge(visitor, words)
+    if visitor is None:
+        people.welcome(words)
+        return
     try:
         with st.sidebar:
             widgets.services(words("app.services"), service_lines(state.stores().services(), words))

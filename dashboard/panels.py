@@ -3,7 +3,7 @@
 import streamlit as st
 
 from components.ledger.schema import FATES
-from dashboard import widgets
+from dashboard import people, widgets
 from dashboard.records import Answered, Seat, StoreError
 from dashboard.state import REFRESH_SECONDS, memory, read, stores
 from dashboard.stores import PAGE_ROWS
@@ -49,6 +49,9 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
         fate(sent, say)
         return
     widgets.section(say("playground.opinion"))
+    if not people.can("feedback"):
+        people.needs("feedback", say)
+        return
     with st.container(horizontal=True):
         st.button(say("playground.approve"), icon=":material/thumb_up:", on_click=_send, args=(answered, "approve"))
         st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
@@ -72,7 +75,7 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
 
 def _send(answered: Answered, kind: str, correction: str = "") -> None:
     try:
-        sent = stores().give_feedback(answered.request_id, kind=kind, correction=correction)
+        sent = stores().give_feedback(answered.request_id, actor=people.actor(), kind=kind, correction=correction)
     except StoreError as err:
         st.session_state["refused"] = str(err)
         return
@@ -95,13 +98,16 @@ def fate(feedback_id: str, say: Words) -> None:
 
 def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> None:
     """The one thing an operator starts from here; asked twice."""
+    if not people.can("retrain"):
+        people.needs("retrain", say)
+        return
 
     @st.dialog(say("runs.retrain"))
     def confirm(table: str) -> None:
         widgets.note(f"{say('runs.retrain.confirm', table=table)} {say('runs.retrain.lead')}")
         if st.button(say("runs.retrain.yes"), type="primary"):
             try:
-                stores().start_retraining(table, actor="dashboard")
+                stores().start_retraining(table, actor=people.actor())
             except StoreError as err:
                 widgets.box(Box("failed", say("runs.retrain.refused"), str(err)))
                 return

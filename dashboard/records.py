@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from components.errors import BanyanError
-from components.ledger.schema import Cut, JournalEntry, VerdictRow
+from components.ledger.schema import Cost, Cut, JournalEntry, VerdictRow
 
 StoreName = Literal["registry", "prefect", "ledger", "gateway", "data"]
 T = TypeVar("T")
@@ -221,3 +221,37 @@ class Reading(Generic[T]):
     @property
     def is_stale(self) -> bool:
         return self.problem is not None and self.value is not None
+
+
+# ---------------------------------------------------------------- evidence and costs
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Answers of like confidence: means in [0, 1], and how many there are."""
+
+    confidence: float
+    score: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a training was to take on this machine, and what it took."""
+
+    name: str
+    seconds: float
+    kwh: float
+    cost: float
+    actual_seconds: float | None
+    lock_key: str
+
+
+@dataclass(frozen=True)
+class CostState:
+    costs: tuple[Cost, ...]
+    """Oldest first."""
+    plans: tuple[Planned, ...]
+    price_a_kwh: float
+    price_an_hour: float
+    currency: str

@@ -4,55 +4,69 @@ Every method answers with `records` or raises `StoreError`; nothing here draws, 
 """
 
 import contextlib
-import json
 import logging
 import os
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import httpx
 
-from components.errors import BanyanError, RegistryUnavailable
-from components.ledger.schema import Fate, Feedback
+from components.errors import BanyanError
+from components.ledger.actions import Actor, perform, require
+from components.ledger.schema import ActionRow, Answer, Fate, Feedback, LookRow
 from components.recipes import TriggerPolicy, load_recipe
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
 from dashboard.records import (
     Answered,
+    Bin,
+    CostState,
     DataState,
-    DataVersion,
     FailedBuild,
     LedgerState,
     ModelVersion,
     Orchestration,
-    Run,
     RunDetail,
     Seat,
     Service,
-    Step,
     StoreError,
-    StoreName,
-    TableActivity,
+)
+from dashboard.replies import (
+    activity,
+    bins_of,
+    data_version,
+    json_of,
+    model_version,
+    path_of,
+    plan_of,
+    read_json,
+    run_of,
+    running_steps,
+    seat_of,
+    seconds_of,
+    step_of,
+    translated,
 )
 
 if TYPE_CHECKING:
     from components.data.versioning import Manifest
     from components.ledger.store import Ledger
-    from components.refs import DataRef
-    from components.registry import Registry, VersionInfo
+    from components.registry import Registry
 
 log = logging.getLogger("banyan.dashboard")
+T = TypeVar("T")
 QUICK = httpx.Timeout(5.0, connect=1.0)
 ANSWER = httpx.Timeout(90.0, connect=1.0)
 """A generated answer takes seconds, and longer behind others."""
 CHANNEL = "dashboard"
 TRIGGER = Path(__file__).parents[1] / "flows" / "recipes" / "retrain-when.yaml"  # data, not code: nothing is imported
 PAGE_ROWS = 12
+NUM_LOOKS = 60
 REPORT_STYLE = """
 body { font: 14px/1.5 sans-serif; color: #1d2a24; background: #fbfaf6; margin: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
@@ -89,12 +103,12 @@ class Stores:
 
     def data(self) -> DataState:
         """Every version, and the builds that were kept out."""
-        with _translated("data", "the data store"):
+        with translated("data", "the data store"):
             from components.data import versioning  # with pandas and pyarrow, 0.4 s
 
             head = versioning.head(self.settings)
             found = versioning.versions(self.settings)
-            versions = tuple(_data_version(one, self._licences(one), head) for one in found)
+            versions = tuple(data_version(one, self._licences(one), head) for one in found)
             return DataState(versions, tuple(self._failed_builds()))
 
     def report_pages(self, docs: Path) -> tuple[Path, ...]:
@@ -115,12 +129,12 @@ class Stores:
         folder = self.settings.workspace.data / "versions" / manifest.ref.version
         found: dict[str, str] = {}
         for table in manifest.ref.tables:
-            found |= (_read_json(folder / table / "table.json") or {}).get("licences", {})
+            found |= (read_json(folder / table / "table.json") or {}).get("licences", {})
         return found
 
     def _failed_builds(self) -> Iterator[FailedBuild]:
         for folder in (self.settings.workspace.data / "failed").glob("*"):
-            report = _read_json(folder / "validation.json")
+            report = read_json(folder / "validation.json")
             if report is None:
                 continue
             failed = tuple(
@@ -128,7 +142,7 @@ class Stores:
                 for check in report["checks"]
                 if not check["success"]
             )
-            yield FailedBuild(folder.name, folder.stat().st_mtime, failed, _path(report.get("docs")))
+            yield FailedBuild(folder.name, folder.stat().st_mtime, failed, path_of(report.get("docs")))
 
     # ------------------------------------------------------------ MLflow
 
@@ -136,7 +150,7 @@ class Stores:
         """Every registered version, by name, newest first."""
         with self._mlflow() as registry:
             found = [(name, registry.versions(name)) for name in registry.names()]
-            return tuple(_model(info, registry.url) for _, infos in found for info in infos)
+            return tuple(model_version(info, registry.url) for _, infos in found for info in infos)
 
     def card(self, model: ModelVersion) -> str:
         """A version's model card, Markdown."""
@@ -144,9 +158,30 @@ class Stores:
             ref = registry.ref(model.name, model.version)
             return registry.get(ref).card
 
+    def reliability(self, model: ModelVersion) -> tuple[Bin, ...]:
+        """Confidence against score in ten bins, on the test rows; none where the version states no confidence."""
+        with self._mlflow() as registry:
+            return bins_of(registry.per_example(registry.ref(model.name, model.version)))
+
+    def reliability_of_baseline(self, model: ModelVersion) -> tuple[Bin, ...]:
+        """The same of the plain baseline that was measured beside a version."""
+        with self._mlflow() as registry:
+            return bins_of(registry.baseline(registry.ref(model.name, model.version)))
+
+    def roll_back(self, name: str, *, to: int, reason: str, actor: Actor) -> int:
+        """Point `champion` at an earlier one, through the journal; the version that answers now."""
+        from components.ledger.journal import Journal
+
+        def move() -> int:
+            with self._mlflow() as registry:
+                journal = Journal(self._writable(), self.settings.workspace)
+                return journal.rollback(registry, name, actor=actor.name, reason=reason, to=to).version
+
+        return self.act("rollback", subject=f"{name} v{to}", actor=actor, do=move)
+
     @contextlib.contextmanager
     def _mlflow(self) -> "Iterator[Registry]":
-        with _translated("registry", "MLflow"):
+        with translated("registry", "MLflow"):
             if self._registry is None:
                 # A page is drawn again in seconds: it does not wait for a server that is down.
                 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
@@ -167,7 +202,7 @@ class Stores:
         with self._reading() as ledger:
             if ledger is None:
                 return LedgerState((), (), ())
-            tables = tuple(_activity(ledger, table) for table in ledger.tables())
+            tables = tuple(activity(ledger, table) for table in ledger.tables())
             return LedgerState(tables, tuple(ledger.verdicts()), tuple(ledger.journal()))
 
     def feedback(self, table: str, *, fate: str | None = None, before: int | None = None) -> tuple[Feedback, ...]:
@@ -181,6 +216,48 @@ class Stores:
         """A row's way so far; empty when there is no such row."""
         with self._reading() as ledger:
             return tuple(ledger.fate_of(feedback_id)) if ledger else ()
+
+    def looks(self, name: str) -> tuple[LookRow, ...]:
+        """All that the gate found in a registered model's newest comparisons, oldest first."""
+        with self._reading() as ledger:
+            return tuple(ledger.looks(name, limit=NUM_LOOKS)) if ledger else ()
+
+    def answered_by(self, model: ModelVersion) -> tuple[Answer, ...]:
+        """The newest answers of one version."""
+        with self._reading() as ledger:
+            return tuple(ledger.answers(model.table, model_version=model.version, limit=5)) if ledger else ()
+
+    def costs(self) -> CostState:
+        """What every stage of every run cost, and what was planned."""
+        with self._reading() as ledger:
+            costs = tuple(ledger.costs()) if ledger else ()
+        plans = [plan_of(path) for path in sorted((self.settings.workspace.runs / "plans").glob("*.json"))]
+        ours = self.settings
+        return CostState(costs, tuple(filter(None, plans)), ours.price_a_kwh, ours.price_an_hour, ours.currency)
+
+    def actions(self) -> tuple[ActionRow, ...]:
+        """What was asked for through the operators' door, newest first."""
+        with self._reading() as ledger:
+            return tuple(ledger.actions(limit=30)) if ledger else ()
+
+    # ------------------------------------------------------------ the door
+
+    def act(self, action: str, *, subject: str, actor: Actor, do: Callable[[], T]) -> T:
+        """`do()` for whoever may, written down in the ledger with what became of it: the only way to change anything.
+
+        Raises:
+            NotPermitted: the actor's role does not reach so far.
+            StoreError: what was asked for was refused, or could not be written down.
+        """
+        with translated("ledger", "the ledger"):
+            return perform(action, subject=subject, actor=actor, ledger=self._writable(), do=do)
+
+    def _writable(self) -> "Ledger":
+        from components.ledger.store import Ledger
+
+        if self._ledger is None:
+            self._ledger = Ledger(self.settings)
+        return self._ledger
 
     @contextlib.contextmanager
     def _reading(self) -> "Iterator[Ledger | None]":
@@ -203,13 +280,13 @@ class Stores:
     def orchestration(self, *, limit: int = 40) -> Orchestration:
         """Recent runs, what they are at, and what can be started."""
         with self._prefect() as (http, url):
-            raw = _json(http.post("/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": limit}))
-            flows = {row["id"]: row["name"] for row in _json(http.post("/flows/filter", json={"limit": 100}))}
-            known = {row["id"]: row for row in _json(http.post("/deployments/filter", json={"limit": 100}))}
+            raw = json_of(http.post("/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": limit}))
+            flows = {row["id"]: row["name"] for row in json_of(http.post("/flows/filter", json={"limit": 100}))}
+            known = {row["id"]: row for row in json_of(http.post("/deployments/filter", json={"limit": 100}))}
             running = [row["id"] for row in raw if row["state_type"] == "RUNNING"]
-            steps = _running_steps(http, running) if running else {}
-            workers = _json(http.post("/work_pools/cpu/workers/filter", json={}), missing=[])
-        runs = sorted((_run(row, flows, known, url) for row in raw), key=lambda run: -run.created_at)
+            steps = running_steps(http, running) if running else {}
+            workers = json_of(http.post("/work_pools/cpu/workers/filter", json={}), missing=[])
+        runs = sorted((run_of(row, flows, known, url) for row in raw), key=lambda run: -run.created_at)
         names = sorted(f"{flows.get(row['flow_id'], '?')}/{row['name']}" for row in known.values())
         online = sum(row.get("status") == "ONLINE" for row in workers)
         return Orchestration(tuple(runs), steps, tuple(names), online, url)
@@ -217,19 +294,21 @@ class Stores:
     def run(self, run_id: str) -> RunDetail:
         """Steps, progress and the last log lines of a run and of what it started."""
         with self._prefect() as (http, _):
-            tasks = _json(
+            tasks = json_of(
                 http.post(
                     "/task_runs/filter",
                     json={"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"},
                 )
             )
-            children = _json(
+            children = json_of(
                 http.post("/flow_runs/filter", json={"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}})
             )
             family = [run_id, *(child["id"] for child in children)]
             wanted = {"flow_run_id": {"any_": family}, "type": {"any_": ["progress"]}}
-            bars = _json(http.post("/artifacts/filter", json={"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1}))
-            lines = _json(
+            bars = json_of(
+                http.post("/artifacts/filter", json={"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1})
+            )
+            lines = json_of(
                 http.post(
                     "/logs/filter",
                     json={"logs": {"flow_run_id": {"any_": family}}, "sort": "TIMESTAMP_DESC", "limit": 60},
@@ -237,16 +316,19 @@ class Stores:
             )
         bar = bars[0] if bars and bars[0].get("data") is not None else None
         return RunDetail(
-            steps=tuple(_step(task) for task in tasks),
+            steps=tuple(step_of(task) for task in tasks),
             progress=(float(bar["data"]), str(bar.get("description") or "")) if bar else None,
             log=tuple(
-                (_seconds(line["timestamp"]) or 0.0, int(line["level"]), str(line["message"]))
+                (seconds_of(line["timestamp"]) or 0.0, int(line["level"]), str(line["message"]))
                 for line in reversed(lines)
             ),
         )
 
-    def start_retraining(self, table: str, *, actor: str) -> str:
+    def start_retraining(self, table: str, *, actor: Actor) -> str:
         """A run of the deployment `retrain/cpu`, by name; its id. A second click within a minute is the same run."""
+        return self.act("retrain", subject=table, actor=actor, do=lambda: self._start_retraining(table))
+
+    def _start_retraining(self, table: str) -> str:
         with self._prefect() as (http, _):
             found = http.get("/deployments/name/retrain/cpu")
             if found.status_code == 404:
@@ -256,15 +338,15 @@ class Stores:
             body = {
                 "parameters": {"table": table},
                 "state": {"type": "SCHEDULED"},
-                "tags": ["banyan", f"by:{actor}"],
+                "tags": ["banyan", f"by:{CHANNEL}"],
                 "idempotency_key": f"dashboard-{table}-{int(datetime.now().timestamp() // 60)}",
             }
-            run = _json(http.post(f"/deployments/{_json(found)['id']}/create_flow_run", json=body))
+            run = json_of(http.post(f"/deployments/{json_of(found)['id']}/create_flow_run", json=body))
         return str(run["id"])
 
     @contextlib.contextmanager
     def _prefect(self) -> Iterator[tuple[httpx.Client, str]]:
-        with _translated("prefect", "Prefect"):
+        with translated("prefect", "Prefect"):
             url = addresses(self.settings).prefect
             with httpx.Client(base_url=f"{url}/api", timeout=QUICK) as http:
                 yield http, url
@@ -274,12 +356,12 @@ class Stores:
     def seats(self) -> tuple[Seat, ...]:
         """Who answers, by table."""
         with self._gateway(QUICK) as http:
-            return tuple(_seat(row) for row in _json(http.get("/v1/models"))["models"])
+            return tuple(seat_of(row) for row in json_of(http.get("/v1/models"))["models"])
 
     def ask(self, table: str, question: str) -> Answered:
         """One answer of the table's champion."""
         with self._gateway(ANSWER) as http:
-            reply = _json(http.post(f"/v1/tasks/{table}", json={"input": question}))
+            reply = json_of(http.post(f"/v1/tasks/{table}", json={"input": question}))
         return Answered(
             request_id=reply["request_id"],
             table=table,
@@ -290,198 +372,27 @@ class Stores:
             receipt=reply["receipt"],
         )
 
-    def give_feedback(self, request_id: str, *, kind: str, correction: str = "", comment: str = "") -> str:
+    def give_feedback(
+        self, request_id: str, *, actor: Actor, kind: str, correction: str = "", comment: str = ""
+    ) -> str:
         """The feedback's id, once the gateway has it for good.
 
         The id follows from the answer's, so that a click too many stays one row, and a change of mind is refused.
         """
+        with translated("ledger", "the ledger"):
+            require("feedback", subject=request_id, actor=actor, ledger=self._writable())
         feedback_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{CHANNEL}/{request_id}").hex
         body = {"feedback_id": feedback_id, "request_id": request_id, "kind": kind, "channel": CHANNEL}
-        body |= {name: text for name, text in (("correction", correction), ("comment", comment)) if text}
+        told = (("correction", correction), ("comment", comment), ("subject", actor.subject))
+        body |= {name: text for name, text in told if text}
         with self._gateway(QUICK) as http:
-            return str(_json(http.post("/v1/feedback", json=body))["feedback_id"])
+            return str(json_of(http.post("/v1/feedback", json=body))["feedback_id"])
 
     @contextlib.contextmanager
     def _gateway(self, timeout: httpx.Timeout) -> Iterator[httpx.Client]:
         key = self.settings.api_key
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-        with _translated("gateway", "the gateway"):
+        with translated("gateway", "the gateway"):
             url = addresses(self.settings).gateway
             with httpx.Client(base_url=url, timeout=timeout, headers=headers) as http:
                 yield http
-
-
-# ---------------------------------------------------------------- from their words to ours
-
-
-@contextlib.contextmanager
-def _translated(store: StoreName, name: str) -> Iterator[None]:
-    try:
-        yield
-    except StoreError:
-        raise
-    except _Refused as err:
-        raise StoreError(store, err.message, err.remedy, is_down=err.status >= 500) from err
-    except httpx.HTTPError as err:
-        raise StoreError(store, f"{name} does not answer ({type(err).__name__})", "banyan status") from err
-    except BanyanError as err:
-        # What a client says of a lost connection fills a page; the log has it.
-        message = f"{name} does not answer" if isinstance(err, RegistryUnavailable) else err.message
-        log.warning("%s: %s", store, err.message)
-        raise StoreError(store, message, err.remedy) from err
-    except (KeyError, TypeError, ValueError) as err:
-        raise StoreError(store, f"{name} answered in a form that is not known: {err!r}", is_down=False) from err
-
-
-class _Refused(Exception):
-    def __init__(self, status: int, message: str, remedy: str) -> None:
-        super().__init__(message)
-        self.status, self.message, self.remedy = status, message, remedy
-
-
-def _json(response: httpx.Response, *, missing: Any = None) -> Any:
-    if response.status_code == 404 and missing is not None:
-        return missing
-    if response.is_error:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = response.json()["error"]
-            raise _Refused(response.status_code, told["message"], told["remedy"])
-        path = response.request.url.path
-        raise _Refused(response.status_code, f"{path}: {response.status_code} {response.text[:200]}", "")
-    return response.json()
-
-
-def _data_version(manifest: "Manifest", licences: Mapping[str, str], head: "DataRef | None") -> DataVersion:
-    sources: dict[str, dict[str, int]] = {}
-    labels: dict[str, dict[str, int]] = {}
-    for table, splits in manifest.rows.items():
-        for summary in splits.values():
-            for counts, total in ((summary.sources, sources), (summary.labels, labels)):
-                for name, count in counts.items():
-                    total.setdefault(table, {})[name] = total.get(table, {}).get(name, 0) + count
-    return DataVersion(
-        version=manifest.ref.version,
-        name=manifest.name,
-        created_at=manifest.created_at.timestamp(),
-        parent=manifest.parent or "",
-        is_head=head is not None and head.version == manifest.ref.version,
-        rows={
-            table: {split: summary.total for split, summary in splits.items()}
-            for table, splits in manifest.rows.items()
-        },
-        sources=sources,
-        labels=labels,
-        licences=licences,
-        rejects=manifest.rejects,
-        changed=manifest.changed,
-        num_checks=manifest.num_checks,
-        docs=_path(manifest.docs),
-    )
-
-
-def _model(info: "VersionInfo", url: str) -> ModelVersion:
-    ref = info.ref
-    return ModelVersion(
-        name=ref.name,
-        version=ref.version,
-        table=ref.name.removeprefix("banyan-"),
-        task=info.task,
-        role=info.role,
-        is_champion="champion" in info.aliases,
-        created_at=info.created_at,
-        metrics=info.metrics,
-        tags=info.tags,
-        recipe=json.loads(info.tags.get("banyan.recipe", "{}")),
-        run_id=ref.run_id,
-        weights_sha256=ref.weights_sha256,
-        url=f"{url}/#/models/{ref.name}/versions/{ref.version}",
-    )
-
-
-def _activity(ledger: "Ledger", table: str) -> TableActivity:
-    by_version: dict[int, int] = {}
-    for (_, version), count in ledger.num_answers(table).items():
-        by_version[version] = by_version.get(version, 0) + count
-    return TableActivity(
-        table=table,
-        num_answers=sum(by_version.values()),
-        answers_by_version=by_version,
-        kinds=ledger.num_feedback(table),
-        fates={str(fate): count for fate, count in ledger.current_fates(table).items()},
-        refusals=ledger.refusals(table),
-        num_pending=ledger.unconsumed(table),
-        corrected_now_right=ledger.corrected_now_right(table),
-        cuts=tuple(ledger.cuts(table)),
-    )
-
-
-def _run(row: Mapping[str, Any], flows: Mapping[str, str], known: Mapping[str, Any], url: str) -> Run:
-    parameters = row.get("parameters") or {}
-    deployment = known.get(row.get("deployment_id") or "") or {}
-    state = row.get("state") or {}
-    tags = [tag[3:] for tag in row.get("tags") or () if tag.startswith("by:")]
-    by = (row.get("created_by") or {}).get("type") or ""
-    return Run(
-        id=row["id"],
-        name=row["name"],
-        flow=flows.get(row["flow_id"], "?"),
-        pool=deployment.get("name", ""),
-        state=row.get("state_type") or "PENDING",
-        state_name=row.get("state_name") or "",
-        message=str(state.get("message") or ""),
-        created_at=_seconds(row.get("start_time") or row.get("expected_start_time") or row["created"]) or 0.0,
-        started_at=_seconds(row.get("start_time")),
-        seconds=float(row.get("estimated_run_time") or row.get("total_run_time") or 0),
-        table=str(parameters.get("table") or _table_of(parameters.get("recipe"))),
-        parent=str(row.get("parent_task_run_id") or ""),
-        url=f"{url}/runs/flow-run/{row['id']}",
-        by=tags[0] if tags else str(by).lower(),
-    )
-
-
-def _table_of(recipe: object) -> str:
-    return str(recipe.get("table") or recipe.get("name") or "") if isinstance(recipe, dict) else ""
-
-
-def _running_steps(http: httpx.Client, run_ids: list[str]) -> dict[str, str]:
-    wanted = {"flow_runs": {"id": {"any_": run_ids}}, "task_runs": {"state": {"type": {"any_": ["RUNNING"]}}}}
-    rows = _json(http.post("/task_runs/filter", json=wanted))
-    return {row["flow_run_id"]: _step(row).name for row in rows}
-
-
-def _step(row: Mapping[str, Any]) -> Step:
-    name, _, tail = str(row["name"]).rpartition("-")  # Prefect appends a short random hex
-    is_plain = name and len(tail) <= 4 and all(letter in "0123456789abcdef" for letter in tail)
-    return Step(
-        name if is_plain else str(row["name"]),
-        row.get("state_type") or "PENDING",
-        float(row.get("estimated_run_time") or 0),
-    )
-
-
-def _seat(row: Mapping[str, Any]) -> Seat:
-    return Seat(
-        table=row["table"],
-        state=row["state"],
-        problem=row.get("problem") or "",
-        model=row.get("model") or f"banyan-{row['table']}",
-        version=row.get("version"),
-        task=row.get("task") or "",
-        example=row.get("example") or "",
-        labels=tuple(row.get("labels") or ()),
-    )
-
-
-def _seconds(text: str | None) -> float | None:
-    return datetime.fromisoformat(text).timestamp() if text else None
-
-
-def _path(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None

@@ -2,4 +2,45 @@
 
 from collections.abc import Mapping
 
-PEOPLE: Mapping[str, tuple[str, str]] = {}
+PEOPLE: Mapping[str, tuple[str, str]] = {
+    "role.viewer": ("viewer", "访客"),
+    "role.rater": ("rater", "评价者"),
+    "role.operator": ("operator", "运维人员"),
+    "people.welcome": ("Who is there?", "请登录"),
+    "people.welcome.lead": (
+        "This dashboard shows what your team's models do. Sign in to see it.",
+        "本仪表盘展示团队模型的运行情况，请登录后查看。",
+    ),
+    "people.in": ("Sign in", "登录"),
+    "people.out": ("Sign out", "退出登录"),
+    "people.as": ("{name} · {role}", "{name} · {role}"),
+    "people.stranger": ("You have no role here", "您在此没有角色"),
+    "people.stranger.hint": (
+        (
+            "{name} is signed in, but nobody has given this account a role. An operator adds it to the "
+            "dashboard's secrets."
+        ),
+        "{name} 已登录，但尚未被授予角色。请联系运维人员在仪表盘密钥文件中添加。",
+    ),
+    "people.needs": ("This takes the role “{role}”.", "此操作需要“{role}”角色。"),
+    "people.open": ("The dashboard refuses to serve", "仪表盘拒绝提供服务"),
+    "actions.title": ("Who did what", "操作记录"),
+    "actions.lead": (
+        "Everything that was asked for through this dashboard, refusals too; kept in the ledger.",
+        "通过本仪表盘提出的所有操作请求（含被拒绝的），均记录在账本中。",
+    ),
+    "actions.none": ("Nothing has been asked for yet.", "尚无操作。"),
+    "action.retrain": ("Retraining of {subject}", "重新训练 {subject}"),
+    "action.rollback": ("Rollback to {subject}", "回滚到 {subject}"),
+    "action.promote": ("Promotion of {subject}", "晋升 {subject}"),
+    "action.cancel": ("Cancelling of {subject}", "取消 {subject}"),
+    "action.retry": ("Retry of {subject}", "重试 {subject}"),
+    "action.schedule": ("Schedule of {subject}", "排程 {subject}"),
+    "action.appeal": ("Appeal of {subject}", "改判 {subject}"),
+    "action.feedback": ("Feedback on {subject}", "对 {subject} 的反馈"),
+    "action.preference": ("Preference on {subject}", "对 {subject} 的偏好"),
+    "outcome.asked": ("begun, no end known", "已开始，结果未知"),
+    "outcome.done": ("done", "完成"),
+    "outcome.failed": ("failed", "失败"),
+    "outcome.refused": ("refused", "被拒绝"),
+}

@@ -153,9 +153,11 @@ def _bar(bar: Bar) -> str:
 
 def interval(shown: Interval) -> None:
     left, right, zero = shown.low * 100, shown.high * 100, shown.zero * 100
+    is_crowded = min(abs(zero - left), abs(zero - right)) < 9  # the three figures would lie on each other
+    tick = "" if is_crowded else f'<span class="tick" style="left:{zero:.2f}%">0</span>'
     st.html(
         f'<div class="b-interval s-{shown.state}"><span class="axis"></span>'
-        f'<span class="zero" style="left:{zero:.2f}%"></span><span class="tick" style="left:{zero:.2f}%">0</span>'
+        f'<span class="zero" style="left:{zero:.2f}%"></span>{tick}'
         f'<span class="range" style="left:{left:.2f}%;width:{right - left:.2f}%"></span>'
         f'<span class="point" style="left:{shown.point * 100:.2f}%"></span>'
         f'<span class="tick lo" style="left:{left:.2f}%">{escape(shown.low_text)}</span>'

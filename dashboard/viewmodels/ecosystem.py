@@ -1,13 +1,26 @@
 """The ecosystem page: the loop with its live state, the numbers beneath it, and the applications."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from components.ecosystem import APPLICATIONS, STAGES, Observation, State, stage_of, state_of
 from components.ledger.schema import VerdictRow
-from dashboard.records import DataState, DataVersion, LedgerState, ModelVersion, Orchestration, Reading, Run, Seat
+from dashboard.records import (
+    CostState,
+    DataState,
+    DataVersion,
+    LedgerState,
+    ModelVersion,
+    Orchestration,
+    Reading,
+    Run,
+    Seat,
+)
 from dashboard.text import Words
+from dashboard.viewmodels.cost import energy, money, since
 from dashboard.viewmodels.shapes import (
     Tile,
     bare_difference,
@@ -32,6 +45,7 @@ class Readings:
     orchestration: Reading[Orchestration]
     ledger: Reading[LedgerState]
     seats: Reading[tuple[Seat, ...]]
+    costs: Reading[CostState] | None = None
 
     def each(self) -> tuple[Reading[Any], ...]:
         return (self.data, self.orchestration, self.models, self.seats, self.ledger)
@@ -301,32 +315,54 @@ def _tiles(readings: Readings, words: Words) -> list[Tile]:
     unknown, nothing = words("tile.unknown"), words("tile.nothing")
     tables = ledger.tables if ledger else ()
     feedback = sum(table.num_feedback for table in tables)
-    used = sum(table.fates.get("trained", 0) + table.fates.get("measured", 0) for table in tables)
+    pending = sum(table.num_pending for table in tables)
     right = _corrected(readings, words)
     serving = sum(seat.version is not None for seat in seats) if seats is not None else None
     return [
+        _improvement(ledger, words),
         Tile(
-            words("tile.rows"),
-            words.number(head.num_rows) if head else unknown,
-            words("tile.rows.note", version=short(head.version)) if head else nothing,
+            words("tile.alive"),
+            str(serving) if serving is not None else unknown,
+            words("tile.alive.note", count=len(models)) if models is not None else "",
         ),
         Tile(
-            words("tile.models"),
-            str(len(models)) if models is not None else unknown,
-            words("tile.models.note", count=serving) if serving is not None else "",
+            words("tile.waiting"),
+            words.number(pending) if ledger else unknown,
+            words("tile.waiting.note", count=words.number(feedback)),
         ),
+        _month(readings.costs, words),
         Tile(
             words("tile.answers"),
             words.number(sum(table.num_answers for table in tables)) if ledger else unknown,
             words("tile.answers.note"),
         ),
         Tile(
-            words("tile.feedback"),
-            words.number(feedback) if ledger else unknown,
-            words("tile.feedback.note", count=words.number(used)),
+            words("tile.rows"),
+            words.number(head.num_rows) if head else unknown,
+            words("tile.rows.note", version=short(head.version)) if head else nothing,
         ),
         Tile(words("tile.right"), right or unknown, words("tile.right.note") if right else nothing),
     ]
+
+
+def _improvement(ledger: LedgerState | None, words: Words) -> Tile:
+    """How long ago a better model took over; rolling back is no improvement."""
+    moves = [move for move in ledger.journal if (move.action, move.state) == ("promote", "done")] if ledger else []
+    if not moves:
+        return Tile(words("tile.since"), words("tile.unknown"), words("tile.nothing"))
+    last = max(moves, key=lambda move: move.at)
+    name = f"{last.name.removeprefix('banyan-')} v{last.to_version}"
+    return Tile(words("tile.since"), words.ago(time.time() - last.at), words("tile.since.note", model=name))
+
+
+def _month(costs: Reading[CostState] | None, words: Words) -> Tile:
+    """What was spent on trainings since the month began."""
+    if costs is None or costs.value is None:
+        return Tile(words("cost.month"), words("tile.unknown"), "")
+    first = datetime.now().replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
+    sums = since(costs.value, first)
+    note = f"{words.duration(sums.seconds)} · {energy(words, sums.joules)}"
+    return Tile(words("cost.month"), money(words, sums.money, costs.value.currency), note)
 
 
 def _corrected(readings: Readings, words: Words) -> str:

@@ -103,7 +103,7 @@ def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name
         bars=tuple(bars(mine, verdicts, metric, words)),
         verdict=verdict_view(last, words) if last else None,
         versions=tuple(_version_row(model, metric, words) for model in mine),
-        lineage=tuple(_lineage(shown, words)),
+        lineage=tuple(lineage_facts(shown, words)),
         moves=tuple(_move(entry, words) for entry in _moves(ledger.journal if ledger else (), name)),
     )
 
@@ -184,6 +184,14 @@ def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
     )
 
 
+def earlier_champions(ledger: LedgerState | None, now: ModelVersion) -> list[int]:
+    """Versions that were champion before, the last one first: what can be gone back to."""
+    moves = ledger.journal if ledger else ()
+    mine = [e for e in moves if (e.name, e.alias, e.state) == (now.name, "champion", "done")]
+    found = dict.fromkeys(entry.to_version for entry in sorted(mine, key=lambda entry: -entry.sequence))
+    return [version for version in found if version != now.version]
+
+
 def _version_row(model: ModelVersion, metric: str, words: Words) -> VersionRow:
     return VersionRow(
         version=words("version", version=model.version),
@@ -196,7 +204,7 @@ def _version_row(model: ModelVersion, metric: str, words: Words) -> VersionRow:
     )
 
 
-def _lineage(model: ModelVersion, words: Words) -> list[Fact]:
+def lineage_facts(model: ModelVersion, words: Words) -> list[Fact]:
     tags = model.tags
     facts = [
         Fact(words("models.lineage.task"), words.named("application", model.task)),

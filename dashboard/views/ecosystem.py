@@ -19,6 +19,7 @@ def show() -> None:
         orchestration=read("orchestration", "prefect", store.orchestration),
         ledger=read("ledger", "ledger", store.ledger),
         seats=read("seats", "gateway", store.seats),
+        costs=read("costs", "ledger", store.costs),
     )
     view = ecosystem(readings, say)
     widgets.picture(pictures.loop(view.loop), key="loop")

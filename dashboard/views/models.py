@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import widgets
+from dashboard import evidence, widgets
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.models import ModelsView, models_view, names
 from dashboard.viewmodels.shapes import notice
@@ -54,11 +54,15 @@ def show() -> None:
         verdict(view)
     if view.champion is None:
         widgets.status("waiting", say("models.no_champion"))
+    if ledger.value is not None:
+        evidence.gate(view, models.value, ledger.value, say)
     versions(view)
-    widgets.section(say("models.journal"))
-    widgets.lines(view.moves, otherwise=say("models.journal.empty"))
+    evidence.journal(view, ledger.value, say)
     widgets.section(say("models.lineage", model=view.lineage_of))
-    widgets.facts(view.lineage)
+    data = read("data", "data", stores().data)
+    evidence.lineage([one for one in models.value if one.name == name], view.shown, data.value, ledger.value, say)
+    with st.expander(say("lineage.details"), icon=":material/fingerprint:"):
+        widgets.facts(view.lineage)
     card = read(f"card {view.shown.name} {view.shown.version}", "registry", lambda: stores().card(view.shown)).value
     if card:
         with st.expander(say("models.card"), icon=":material/description:"):

@@ -56,10 +56,20 @@ def dashboard(installation: Installation, tmp_path_factory: pytest.TempPathFacto
 class serve:  # used as a function
     """Streamlit as the stack starts it, from a folder that is not the repository."""
 
-    def __init__(self, environment: dict[str, str], folder: Path) -> None:
-        port = free_port()
+    def __init__(
+        self, environment: dict[str, str], folder: Path, *, port: int | None = None, more: tuple[str, ...] = ()
+    ) -> None:
+        port = port or free_port()
         argv = [sys.executable, "-m", "streamlit", "run", str(APP), "--server.port", str(port)]
-        argv += ["--server.address", "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"]
+        argv += [
+            "--server.address",
+            "127.0.0.1",
+            "--server.headless",
+            "true",
+            "--server.fileWatcherType",
+            "none",
+            *more,
+        ]
         self.url = f"http://127.0.0.1:{port}"
         env = {name: value for name, value in os.environ.items() if not name.startswith("BANYAN_")}
         self._log = (folder / "log").open("w")

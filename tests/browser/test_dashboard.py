@@ -25,6 +25,7 @@ LOADED = {
     "runs": ".b-rows",
     "playground": "textarea",
     "feedback": ".b-rows",
+    "cost": ".b-tiles",
 }
 
 

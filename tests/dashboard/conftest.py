@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import streamlit as st
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from tests.dashboard.installation import Installation, shared
@@ -22,6 +23,7 @@ def installation(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
     """Set what the dashboard is started with; what earlier pages remember is forgotten."""
     st.cache_resource.clear()
+    config.set_option("server.address", "127.0.0.1")
 
     def use(values: dict[str, str]) -> None:
         for name, value in values.items():

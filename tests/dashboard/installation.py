@@ -9,12 +9,13 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pandas as pd
@@ -24,9 +25,12 @@ from components.ledger.journal import Journal
 from components.ledger.schema import Fate
 from components.ledger.store import Ledger
 from components.refs import ModelRef
-from components.registry import Registry
+from components.registry import BASELINE, PER_EXAMPLE, Registry
 from components.settings import Settings
 from components.tasks.base import Answer
+
+if TYPE_CHECKING:
+    from components.evaluation.gate import Verdict
 
 LABELS = ("cirq", "django", "keras", "mne", "networkx", "nltk", "sympy", "twisted")
 TEXTS = (
@@ -60,10 +64,23 @@ class Installation:
 # ---------------------------------------------------------------- models
 
 
+def log_scores(registry: Registry, ref: ModelRef, accuracy: float) -> None:
+    """Two hundred rows of the test split, as a training keeps them: the surer, the more often right."""
+    rows = [
+        {"id": str(n), "score": float((n * 7919 % 200) / 200 < accuracy * (0.6 + n / 250)), "confidence": 0.3 + n / 300}
+        for n in range(200)
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in (PER_EXAMPLE, BASELINE):
+            pd.DataFrame(rows).to_parquet(Path(scratch) / name, index=False)
+        registry.run(ref.run_id).files(Path(scratch))
+
+
 def register_models(url: str) -> dict[str, ModelRef]:
     """Versions with tags and metrics, without weights: the registry is asked for words only."""
     registry = Registry(url)
     client: Any = registry._client
+    files = Path(url.removeprefix("sqlite:///")).with_name("artifacts").as_uri()
 
     def version(name: str, task: str, metrics: dict[str, float], role: str = "candidate", **recipe: str) -> ModelRef:
         number = len(registry.versions(name)) + 1
@@ -82,11 +99,15 @@ def register_models(url: str) -> dict[str, ModelRef]:
             "banyan.recipe": json.dumps(recipe),
         }
         experiment = client.get_experiment_by_name(name)
-        run = client.create_run(experiment.experiment_id if experiment else client.create_experiment(name))
+        place = experiment.experiment_id if experiment else client.create_experiment(name, artifact_location=files)
+        run = client.create_run(place)
         made = client.create_model_version(
             name, source=f"runs:/{run.info.run_id}/model", run_id=run.info.run_id, tags=given, description="# A card"
         )
-        return registry.ref(name, int(made.version))
+        ref = registry.ref(name, int(made.version))
+        if task == "classification":
+            log_scores(registry, ref, metrics["accuracy"])
+        return ref
 
     classes = {"chance": 0.125, "top3": 0.71, "macro_f1": 0.46}
     return {
@@ -103,15 +124,46 @@ def register_models(url: str) -> dict[str, ModelRef]:
 # ---------------------------------------------------------------- ledger
 
 
-class Finding:
-    """A gate's verdict, as far as the ledger keeps one."""
+def finding(verdict: str, difference: float, low: float, high: float, *, look: int = 1) -> "Verdict":
+    """A gate's verdict with everything that a gate keeps."""
+    from components.evaluation.calibration import Calibration
+    from components.evaluation.gate import Verdict
+    from components.evaluation.robustness import Asked, Probe
+    from components.evaluation.seeds import SeedSpread
+    from components.evaluation.slices import Slice
+    from components.evaluation.spending import Look
+    from components.recipes import GatePolicy
 
-    def __init__(self, verdict: str, difference: float, low: float, high: float, more: int | None = None) -> None:
-        from components.recipes import GatePolicy
+    kinds = (
+        ("label: nltk", 125, 0.12, "not worse", 1e-4),
+        ("label: mne", 125, -0.09, "worse", 0.97),
+        ("length: long", 333, 0.01, "unknown", 0.06),
+    )
+    slices = tuple(
+        Slice(name=name, num_examples=n, difference=d, finding=what, p_not_worse=p, p_worse=1 - p)  # type: ignore[arg-type]
+        for name, n, d, what, p in kinds
+    )
+    return Verdict(
+        verdict=verdict,  # type: ignore[arg-type]
+        difference=difference, low=low, high=high, p_value=0.001, num_examples=1000, num_wins=180, num_losses=78,
+        num_more_needed=None, reason=f"better by {difference:+.3f}", policy=GatePolicy(),
+        look=Look(number=look, budget=25, level=0.025, test_set="t" * 32), look_low=low, slices=slices,
+        calibration=Calibration(
+            error=0.06, champion_error=0.11, brier_difference=-0.02, brier_low=-0.03, brier_high=-0.01
+        ),
+        seeds=SeedSpread(num_seeds=3, difference=0.1, low=0.02, high=0.18, seed_deviation=0.01),
+        probe=Probe(
+            num_examples=200, typo_share=0.05,
+            challenger=Asked(score=0.57, typo_score=0.52, seconds_per_example=0.006),
+            champion=Asked(score=0.47, typo_score=0.4, seconds_per_example=0.007),
+        ),
+    )  # fmt: skip
 
-        self.verdict: Any = verdict
-        self.difference, self.low, self.high, self.p_value = difference, low, high, 0.001
-        self.num_examples, self.num_more_needed, self.policy = 1000, more, GatePolicy()
+
+def record(ledger: Ledger, model: ModelRef, found: "Verdict", **about: Any) -> None:
+    """As `candidate.judge` does."""
+    evidence = found.model_dump(mode="json", exclude={"policy"})
+    ledger.record_verdict(model, found, test_set=f"set of {model.name}", evidence=evidence, **about)
 
 
 def fill_ledger(settings: Settings, models: dict[str, ModelRef]) -> None:
@@ -120,8 +172,8 @@ def fill_ledger(settings: Settings, models: dict[str, ModelRef]) -> None:
     clock = iter(start + 20 * step for step in range(10_000))
     with Ledger(settings, mask=list, clock=lambda: next(clock)) as ledger:
         registry, journal = Registry(settings.mlflow_url or ""), Journal(ledger, settings.workspace)
-        ledger.record_verdict(
-            models["before"], Finding("promote", 0.151, 0.118, 0.184), champion=None, metric="accuracy",
+        record(
+            ledger, models["before"], finding("promote", 0.151, 0.118, 0.184), champion=None, metric="accuracy",
             data_version="5f3e1c0a",
         )  # fmt: skip
         journal.move(registry, models["before"], actor="gate", evidence={"verdict": "promote"})
@@ -154,16 +206,23 @@ def fill_ledger(settings: Settings, models: dict[str, ModelRef]) -> None:
                     fates.append(ledger.fate(name, "measured", effect=effect, **model))
         ledger.append_fates(fates)
         ledger.consume("library", 50, outcome="promote", model=models["after"])
-        ledger.record_verdict(
-            models["after"], Finding("promote", 0.102, 0.071, 0.133), champion=models["before"], metric="accuracy",
-            data_version="9ab1c2d3",
+        record(
+            ledger, models["after"], finding("promote", 0.102, 0.071, 0.133, look=2), champion=models["before"],
+            metric="accuracy", data_version="9ab1c2d3",
         )  # fmt: skip
         journal.move(registry, models["after"], actor="gate", evidence={"verdict": "promote"})
-        ledger.record_verdict(
-            models["summary"], Finding("promote", 0.064, 0.041, 0.088), champion=None, metric="rougeL",
+        record(
+            ledger, models["summary"], finding("promote", 0.064, 0.041, 0.088), champion=None, metric="rougeL",
             data_version="5f3e1c0a",
         )  # fmt: skip
         journal.move(registry, models["summary"], actor="gate", evidence={"verdict": "promote"})
+        for one, seconds in zip(models.values(), (90.0, 24.0, 110.0, 117.0, 96.0), strict=True):
+            ledger.record_cost(
+                one.run_id, "train", subject_name=one.name, device="cpu", seconds=seconds,
+                energy_joules=seconds * 25.0, energy_source="estimate: 2 cores at 12 W", peak_memory_bytes=1_600_000,
+            )  # fmt: skip
+        for stage, seconds in (("ingest", 26.0), ("pretrain", 111.0), ("finetune library", 50.0)):
+            ledger.record_cost("turn", stage, subject_name="loop", device="", seconds=seconds)
         ledger.record_answer(
             "request-summary", table="summary", model=models["summary"], template_sha256="8" * 64,
             generation={"max_new_tokens": 32}, text="def add(a, b):\n    return a + b", output="Add two numbers.",

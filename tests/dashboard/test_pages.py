@@ -36,6 +36,7 @@ def test_a_page_shows_what_the_stores_have(page: str, language: str, live: Draw)
         "runs": "NonFiniteLoss: loss is nan at step 12",
         "playground": "b-title",
         "feedback": Words(language)("reason.in the test split"),
+        "cost": Words(language)("cost.estimated"),
     }
     assert expected[page] in shown
 

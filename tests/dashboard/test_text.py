@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
     r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.state|runs\.by|line\.verdict|"
-    r"models\.role|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit)\."
+    r"models\.role|role|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit)\."
 )
 
 
@@ -36,7 +36,7 @@ def test_no_string_is_empty() -> None:
 
 
 def test_what_has_english_words_in_it_is_not_the_same_in_chinese() -> None:
-    proper = {"store.prefect", "service.prefect", "service.mlflow", "models.column.link"}
+    proper = {"store.prefect", "service.prefect", "service.mlflow", "models.column.link", "gate.p", "cost.gb"}
     same = {key for key, text in STRINGS["en"].items() if text == STRINGS["zh"][key]} - proper
     bare = {key: re.sub(r"\{\w+\}", "", STRINGS["en"][key]) for key in same if not key.startswith("family.")}
     assert not [key for key, text in bare.items() if re.search(r"[a-z]{3}", text)]

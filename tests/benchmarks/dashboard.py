@@ -1,0 +1,197 @@
+"""How soon each page of the dashboard shows its content and answers a click, over stores with a year in them.
+
+1,000 runs in MLflow and in Prefect, 200 model versions, 100,000 answers and 20,000 feedback rows, put into the real
+schemas; MLflow, Prefect, the gateway and the dashboard run as processes, and Chromium looks. Time to content runs from
+the navigation to the page's content on the screen, in a window that has never been there (the browser's cache is warm
+after the first look); a reaction from a click to what it changes. MLflow's own pages are opened on the same store.
+"""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from components.refs import ModelRef
+from components.settings import Settings
+from dashboard.app import PAGES
+from tests.benchmarks import dashboard_stores as stores
+from tests.browser.conftest import find_chromium, serve
+from tests.dashboard.installation import commit_data, fill_prefect, free_port, gateway, prefect, wait_for
+
+RUNS, VERSIONS = int(os.environ.get("RUNS", "1000")), int(os.environ.get("VERSIONS", "200"))
+ANSWERS, FEEDBACK = int(os.environ.get("ANSWERS", "100000")), int(os.environ.get("FEEDBACK", "20000"))
+REPEATS = int(os.environ.get("REPEATS", "5"))
+SEED = 7
+PATIENCE_MS = 120_000
+CONTENT = {
+    "ecosystem": ".node.n-feedback >> visible=true",
+    "evolution": ".treepic >> visible=true",
+    "models": ".b-lineage",
+    "data": ".b-tiles",
+    "runs": ".b-rows",
+    "playground": "textarea",
+    "feedback": ".b-rows",
+    "cost": ".b-table",
+}
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+@contextmanager
+def mlflow_server(database: Path) -> Iterator[str]:
+    port = free_port()
+    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv += ["--backend-store-uri", f"sqlite:///{database}", "--serve-artifacts"]
+    argv += ["--artifacts-destination", str(database.with_name("artifacts"))]
+    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with database.with_name("mlflow.log").open("w") as log:
+        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/health", seconds=90)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def fresh(browser: Browser) -> Page:
+    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    return page
+
+
+def seconds_to(page: Page, act: Callable[[], object], *selectors: str) -> float:
+    started = time.perf_counter()
+    act()
+    for selector in selectors:
+        page.locator(selector).first.wait_for()
+    return time.perf_counter() - started
+
+
+def settled(page: Page) -> None:
+    page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
+
+
+def measure(browser: Browser, url: str, name: str) -> tuple[float, float]:
+    """Time to content, and the slower of two reactions: the language, and another page's heading."""
+    page = fresh(browser)
+    path = "" if name == "ecosystem" else name
+    content = seconds_to(page, lambda: page.goto(f"{url}/{path}"), CONTENT[name])
+    settled(page)
+    sidebar = page.get_by_test_id("stSidebar")
+    switch = seconds_to(page, sidebar.get_by_text("中文").click, ".b-title:text-matches('[\\u4e00-\\u9fff]')")
+    settled(page)
+    sidebar.get_by_text("English").click()
+    page.locator(".b-title:text-matches('^[A-Z]')").first.wait_for()
+    settled(page)
+    reaction = max(switch, react(page, name))
+    page.context.close()
+    return content, reaction
+
+
+def react(page: Page, name: str) -> float:
+    """What one does on the page itself; 0 where there is nothing to do but look."""
+    if name == "models":
+        tab = page.get_by_role("tab").nth(1)
+        return seconds_to(page, tab.click, ".b-forest >> visible=true")
+    if name == "feedback":
+        pill = page.get_by_test_id("stMain").get_by_text("Refused", exact=True).last
+        return seconds_to(page, pill.click, ".b-row:not(:has(.s-ready)) .b-pill.s-failed")
+    if name == "playground":
+        return seconds_to(page, page.get_by_role("button", name="Try an example").click, "textarea:not(:empty)")
+    return 0.0
+
+
+def mlflow_pages(browser: Browser, url: str) -> dict[str, float]:
+    looks = {
+        "runs": ("/#/experiments/1", "text=/library-\\d+/"),
+        "model": (f"/#/models/{stores.MODEL}", "text=/Version \\d+/"),
+    }
+    found = {}
+    for name, (path, selector) in looks.items():
+        times = []
+        for _ in range(REPEATS):
+            page = fresh(browser)
+            page.set_default_timeout(30_000)
+            times.append(seconds_to(page, lambda page=page, path=path: page.goto(f"{url}{path}"), selector))  # type: ignore[misc]
+            page.context.close()
+        found[name] = round(statistics.median(times), 3)
+    return found
+
+
+def main() -> None:
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    try:
+        chromium = find_chromium()
+    except BaseException as err:  # pytest's own failure, outside a test
+        say(str(err))
+        sys.exit(2)
+    with tempfile.TemporaryDirectory(prefix="banyan-dashboard-") as scratch:
+        root = Path(scratch)
+        bare = Settings(BANYAN_WORKSPACE=root / "workspace")  # type: ignore[call-arg]
+        say(f"filling: {RUNS} runs, {VERSIONS} versions, {ANSWERS} answers, {FEEDBACK} feedback rows")
+        started = time.perf_counter()
+        stores.fill_registry(root / "mlflow.db", num_runs=RUNS, num_versions=VERSIONS, seed=SEED)
+        stores.fill_ledger(bare, num_answers=ANSWERS, num_feedback=FEEDBACK, num_versions=VERSIONS, seed=SEED)
+        commit_data(bare, root)
+        say(f"filled in {time.perf_counter() - started:.0f} s")
+        with prefect(root / "prefect") as prefect_url, mlflow_server(root / "mlflow.db") as mlflow_url:
+            wait_for(f"{prefect_url}/api/health", seconds=120)
+            fill_prefect(f"{prefect_url}/api")
+            stores.multiply_runs(root / "prefect" / "prefect.db", num_runs=RUNS)
+            urls = {"prefect_url": prefect_url, "mlflow_url": mlflow_url}
+            settings = bare.model_copy(update=urls)
+            ref = ModelRef(name=stores.MODEL, version=VERSIONS, run_id="r", weights_sha256=f"{VERSIONS:064x}")
+            with gateway(settings, {stores.TABLE: (ref, "classification")}) as gateway_url:
+                environment = {
+                    "BANYAN_WORKSPACE": str(bare.workspace.root), "BANYAN_MLFLOW_URL": mlflow_url,
+                    "BANYAN_PREFECT_URL": prefect_url, "BANYAN_GATEWAY_URL": gateway_url,
+                }  # fmt: skip
+                with serve(environment, root) as url, sync_playwright() as playwright:
+                    browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+                    pages = look(browser, url)
+                    peer = mlflow_pages(browser, mlflow_url)
+                    browser.close()
+    result = {
+        "worst_content_seconds": max(one["content_seconds"] for one in pages.values()),
+        "worst_reaction_seconds": max(one["reaction_seconds"] for one in pages.values()),
+        "pages": pages,
+        "mlflow_content_seconds": peer,
+        "runs": RUNS, "versions": VERSIONS, "answers": ANSWERS, "feedback": FEEDBACK, "repeats": REPEATS, "seed": SEED,
+        "cores": os.cpu_count(), "machine": platform.processor() or platform.machine(),
+        "load": round(os.getloadavg()[0], 2),
+        "packages": {name: version(name) for name in ("streamlit", "mlflow", "prefect", "playwright")},
+    }  # fmt: skip
+    say(json.dumps(result))
+
+
+def look(browser: Browser, url: str) -> dict[str, dict[str, float]]:
+    """Page → medians; one look beforehand that is not counted, since a process imports what it first needs."""
+    found = {}
+    for name in PAGES:
+        first, _ = measure(browser, url, name)
+        taken = [measure(browser, url, name) for _ in range(REPEATS)]
+        content, reaction = (statistics.median(column) for column in zip(*taken, strict=True))
+        found[name] = {
+            "content_seconds": round(content, 3),
+            "reaction_seconds": round(reaction, 3),
+            "first_seconds": round(first, 3),
+        }
+        say(f"{name:11} content {content:.2f} s (first {first:.2f}), reaction {reaction:.2f} s")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -253,8 +253,9 @@ FAMILIES: tuple[Family, ...] = (
 FAMILY_OF_BASE: Mapping[str, str] = {"minilm": "bert", "smollm2": "gpt"}
 """Base weights (names in `assets.toml`) → family: MiniLM is a small BERT; SmolLM2, a decoder, is GPT's descendant."""
 
-NODE_OF_FAMILY: Mapping[str, str] = {"gpt2": "gpt"}
-"""A recipe's family → its node of the tree, where the names differ: GPT-2's form and today's are one branch."""
+NODE_OF_FAMILY: Mapping[str, str] = {"gpt2": "gpt", "ngram_gpt": "gpt"}
+"""A recipe's family → its node of the tree, where the names differ: GPT-2's form, today's, and the one that reads the
+last few tokens at each place, are one branch."""
 
 
 def grown(model_families: Iterable[str]) -> frozenset[str]:

@@ -42,7 +42,7 @@ def load_language_model(folder: Path) -> "tuple[PreTrainedModel, PreTrainedToken
     """
     import transformers
 
-    from components.models import feedforward, recurrent, transformer
+    from components.models import feedforward, ngram_gpt, recurrent, transformer
     from components.models.pretrained import quiet, read
 
     try:
@@ -55,6 +55,7 @@ def load_language_model(folder: Path) -> "tuple[PreTrainedModel, PreTrainedToken
         "bert": transformers.AutoModelForMaskedLM,
         feedforward.FeedForwardConfig.model_type: feedforward.FeedForwardLanguageModel,
         recurrent.RecurrentConfig.model_type: recurrent.RecurrentLanguageModel,
+        ngram_gpt.NgramGptConfig.model_type: ngram_gpt.NgramGptLanguageModel,
         transformer.TransformerConfig.model_type: transformer.head_class(config.get("architectures")),
     }.get(kind, transformers.AutoModelForCausalLM)
     with quiet():
@@ -180,6 +181,24 @@ def _recurrent(recipe: Pretrain, vocab_size: int) -> "PreTrainedModel":
     )
 
 
+def _ngram_gpt(recipe: Pretrain, vocab_size: int) -> "PreTrainedModel":
+    from components.models.ngram_gpt import NgramGptConfig, NgramGptLanguageModel
+
+    assert recipe.context_tokens is not None  # the recipe's own check
+    return NgramGptLanguageModel(
+        NgramGptConfig(
+            vocab_size=vocab_size,
+            context_size=recipe.context_tokens,
+            hidden_size=recipe.hidden_size,
+            intermediate_size=4 * recipe.hidden_size,
+            num_hidden_layers=recipe.num_layers,
+            num_attention_heads=recipe.attention_heads,
+            dropout=recipe.dropout,
+            max_position_embeddings=recipe.max_length_tokens,
+        )
+    )
+
+
 def _inner(hidden_size: int) -> int:
     """8/3 of the width, a multiple of 64: a gated feed-forward of 4× an ungated one's parameters (Shazeer 2020)."""
     return -(-8 * hidden_size // 3 // 64) * 64
@@ -244,6 +263,15 @@ FAMILIES: dict[str, Family] = {
             ("transformer",),
             "causal",
             _gpt,
+        ),
+        Family(
+            "ngram_gpt",
+            "GPT over the last few tokens",
+            2025,
+            "Huang et al., Over-Tokenized Transformer: Vocabulary is Generally Worth Scaling, arXiv 2501.16975",
+            ("gpt", "feedforward"),
+            "causal",
+            _ngram_gpt,
         ),
         Family(
             "bert",

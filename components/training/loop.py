@@ -98,13 +98,14 @@ def fit(
         for step in range(first, num_steps):
             step_started = time.perf_counter()
             model.train()
-            rate = recipe.learning_rate * schedule.scale(
+            share = schedule.scale(
                 step,
                 num_steps=num_steps,
                 schedule=recipe.schedule,
                 warmup_share=recipe.warmup_share,
                 decay_share=recipe.decay_share,
             )
+            rate = recipe.learning_rate * share
             batches = micro_batches(step)
             while True:
                 torch.manual_seed(derive(recipe.seed, "step", step))  # dropout, on every device
@@ -131,7 +132,7 @@ def fit(
                 raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
             for optimizer in optims:
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = group["initial_lr"] * share
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             if mean:

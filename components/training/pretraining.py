@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.data import tables
 from components.errors import DataError, MappingError
+from components.models.characters import character_bytes, character_tokenizer
 from components.models.families import FAMILIES
 from components.models.tokenizer import token_bytes, train_bpe
 from components.recipes import Pretrain
@@ -63,7 +64,8 @@ def pretrain(
         return done
     family, objective = FAMILIES[recipe.family], objective_of(recipe)
     texts = {split: list(tables.read_split(data_dir, recipe.table, split)["text"]) for split in ("train", "heldout")}
-    tokenizer = train_bpe(texts["train"], recipe.vocab_size)
+    has_characters = recipe.tokenizer == "characters"
+    tokenizer = (character_tokenizer if has_characters else train_bpe)(texts["train"], recipe.vocab_size)
     tokenizer.model_max_length = recipe.max_length_tokens
     train = rows_of(texts["train"], tokenizer, recipe.max_length_tokens)
     heldout = rows_of(texts["heldout"], tokenizer, recipe.max_length_tokens)
@@ -84,7 +86,8 @@ def pretrain(
     if model.config.is_encoder_decoder:
         model.config.decoder_start_token_id = tokenizer.eos_token_id
     rows, unseen = Rows(train, tokenizer, recipe), Rows(heldout, tokenizer, recipe)
-    size_bytes = torch.tensor(token_bytes(tokenizer))[heldout[:, 1:]].sum().item()
+    sizes = (character_bytes if has_characters else token_bytes)(tokenizer)
+    size_bytes = torch.tensor(sizes)[heldout[:, 1:]].sum().item()
     metrics: dict[str, float] = {}
     sample = ""
 

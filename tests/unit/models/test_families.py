@@ -19,7 +19,7 @@ FAMILY = pytest.mark.parametrize("name", FAMILIES)
 
 
 def recipe(name, **fields):
-    fields = ({"context_tokens": 3} if name == "feedforward" else {}) | fields
+    fields = ({"context_tokens": 3} if name in {"feedforward", "ngram_gpt"} else {}) | fields
     plain = {"num_layers": 2, "hidden_size": 32, "num_steps": 1, "learning_rate": 1, "max_length_tokens": 8}
     return Pretrain(name="t", family=name, **(plain | fields))
 

@@ -177,6 +177,10 @@ class RejectLimits(Recipe):
     unknown_label: float = Field(default=0.1, ge=0, le=1)
     drift: float | None = Field(default=None, ge=0, le=1)
     """Largest effect against the version before, of labels, sources, languages and lengths; None: it only warns."""
+    languages: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    """Language → the smallest share of the kept texts that must be in it, e.g. `{en: 0.9}`, of a sample of each split."""
+    leak_similarity: float | None = Field(default=None, gt=0, le=1)
+    """No text to measure by may have a training text whose word pairs overlap so much (Jaccard); None: not looked for."""
 
 
 class Ingest(Recipe):

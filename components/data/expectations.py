@@ -3,16 +3,20 @@
 Nothing here runs a check; `validation.py` gives these to Great Expectations.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components.data import cleaning
-from components.data.drift import drifts
+from components.data.dedup import near_pairs
+from components.data.drift import SAMPLE, drifts
+from components.data.language import identify
 from components.data.tables import (
     CORPUS_SPLITS,
     SPLITS,
@@ -97,14 +101,19 @@ def all_rows(staging_dir: Path, table: str, info: TableInfo) -> pd.DataFrame:
     texts = frame["text"].to_numpy(object)  # cell by cell out of Arrow took half of all the time
     frame["id_of_text"] = [content_id(text) if isinstance(text, str) else "" for text in texts]
     frame["id_is_of_text"] = frame["id"] == frame["id_of_text"]
-    apart = frame["split"] == ("heldout" if info.task == "corpus" else "test")
+    splits, names = pd.factorize(frame["split"])
+    measured = splits == list(names).index("heldout" if info.task == "corpus" else "test")
+    codes = {column: pd.factorize(frame[column])[0] for column in ("id_of_text", "group")}  # -1 is null
     for column, name in (("id_of_text", "text_is_measured_and_trained"), ("group", "group_is_measured_and_trained")):
-        cells = frame[column].astype(object)
-        measured, trained = cells[apart].dropna(), cells[~apart].dropna()
-        frame[name] = cells.isin(set(measured) & set(trained))
+        known = codes[column] >= 0
+        on_both = np.isin(np.arange(codes[column].max(initial=-1) + 2), codes[column][known & measured])
+        on_both &= np.isin(np.arange(len(on_both)), codes[column][known & ~measured])
+        frame[name] = on_both[codes[column]]  # the last one, which null points at, is on neither
     if answer := target_column(info.task):
         frame["num_answers"] = 1
-        again = frame.duplicated(["split", "id_of_text"], keep=False)
+        in_split = codes["id_of_text"].astype(np.int64) * len(names) + splits
+        _, place, count = np.unique(in_split, return_inverse=True, return_counts=True)
+        again = count[place] > 1
         if again.any():
             same = frame[again].groupby(["split", "id_of_text"])[answer]
             frame.loc[again, "num_answers"] = same.transform("nunique")
@@ -141,7 +150,8 @@ def rows_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
         checks.append(_values("ToBeInSet", "num_answers", "one answer a text (conflicting labels)", value_set=[1]))
     if has_labels(info):
         checks.append(_values("ToBeInSet", answer, "only the table's labels", value_set=list(info.labels)))
-    return Batch(f"{table} rows", frame, tuple(checks))
+    looked_at = list(dict.fromkeys(check.arguments["column"] for check in checks))
+    return Batch(f"{table} rows", frame[looked_at], tuple(checks))
 
 
 def has_labels(info: TableInfo) -> bool:
@@ -187,6 +197,48 @@ def drift_batch(frame: pd.DataFrame, table: str, info: TableInfo, before: pd.Dat
         "warning" if most is None else "critical",
     )
     return Batch(f"{table} drift", rows, (check,))
+
+
+def trained_before(version_dir: Path, table: str, info: TableInfo) -> pd.DataFrame:
+    """What drift is measured against: of an accepted version's training rows, the columns that are compared."""
+    path = version_dir / table / "train.parquet"
+    compared = ["text", "source", *([target_column(info.task)] if has_labels(info) else [])]
+    return pq.read_table(path, columns=compared).to_pandas() if path.is_file() else pd.DataFrame(columns=compared)
+
+
+def languages_batch(frame: pd.DataFrame, table: str, least: Mapping[str, float]) -> Batch:
+    """The language of so many texts of each split, against the smallest share that each language may have."""
+    sample = frame.groupby("split").head(SAMPLE)["text"]  # ids are hashes, so the first are as good as drawn
+    found = pd.DataFrame({"language": [identify(str(text)).language for text in sample]}, dtype="str")
+    checks = tuple(
+        _values(
+            "ToBeInSet",
+            "language",
+            f"at least {share:.0%} of the texts are in {name} (language mix)",
+            value_set=[name],
+            mostly=share,
+        )
+        for name, share in sorted(least.items())
+    )
+    return Batch(f"{table} languages", found, checks)
+
+
+def leaks_batch(frame: pd.DataFrame, table: str, info: TableInfo, *, similarity: float) -> Batch:
+    """The rows that are measured by, each with whether a training text is nearly the same."""
+    texts = frame["text"].fillna("").tolist()
+    measured = (frame["split"] == ("heldout" if info.task == "corpus" else "test")).to_numpy(bool)
+    pairs = near_pairs(texts, threshold=similarity)
+    across = pairs[measured[pairs[:, 0]] != measured[pairs[:, 1]]]
+    leaks = np.zeros(len(texts), bool)
+    leaks[across.ravel()] = True
+    rows = pd.DataFrame({"text": frame["text"][measured], "resembles_a_training_text": leaks[measured]})
+    check = _values(
+        "ToBeInSet",
+        "resembles_a_training_text",
+        f"no text to measure by has a training text like it at {similarity:g} or more (near-duplicate leak)",
+        value_set=[False],
+    )
+    return Batch(f"{table} near-duplicates across splits", rows, (check,))
 
 
 def unreadable_batch(table: str, problem: str) -> Batch:

@@ -154,7 +154,8 @@ def _ingest(recipe: Ingest, settings: Settings, progress: Progress) -> DataRef:
     before = head(settings)
     base = path_of(before, settings) if before else None
     report = build(recipe, settings=settings, base=base, progress=progress)
-    validation = _gate(report.staging_dir, settings, rejects=report.rejects_path, limits=recipe.limits, accepted=base)
+    how = {"rejects": report.rejects_path, "limits": recipe.limits, "accepted": base, "made": report.tables.keys()}
+    validation = _gate(report.staging_dir, settings, **how)
     progress(f"validate: {validation.seconds:.1f} s, {len(validation.checks)} checks passed")
     if before is not None and base is not None and _adds_nothing(report, base):
         shutil.rmtree(report.staging_dir.parent, ignore_errors=True)

@@ -155,3 +155,27 @@ def test_an_unbroken_table_is_not_called_bad_when_our_own_measure_raises(staging
     with pytest.raises(CheckBroken, match="no such thing") as caught:
         validate(staging, workspace=settings.workspace, accepted=staging)
     assert "nothing about the data" in caught.value.remedy
+
+
+def test_a_table_in_another_language_than_was_asked_for_does_not_pass(staging, settings):
+    assert validate(staging, workspace=settings.workspace, limits=RejectLimits(languages={"en": 0.5})).success
+    said = _failure(staging, settings, limits=RejectLimits(languages={"de": 0.5}))
+    assert said == "at least 50% of the texts are in de (language mix)"
+
+
+def test_a_text_to_measure_by_that_nearly_stands_in_the_training_rows_does_not_pass(staging, settings):
+    limits = RejectLimits(leak_similarity=0.7)
+    long = " ".join(f"word{number}" for number in range(30))
+
+    def put(text: str):
+        def change(frame: pd.DataFrame) -> pd.DataFrame:
+            frame.loc[0, ["text", "id"]] = [text, tables.content_id(text)]
+            return frame
+
+        return change
+
+    _change(staging, "test", put(f"{long} end"))
+    assert validate(staging, workspace=settings.workspace, limits=limits).success
+    _change(staging, "train", put(f"{long} stop"))
+    assert "near-duplicate leak" in _failure(staging, settings, limits=limits)
+    assert validate(staging, workspace=settings.workspace, limits=limits, made=()).success  # carried over as it was

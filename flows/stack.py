@@ -170,7 +170,7 @@ def choose_ports(settings: Settings, on_event: OnEvent) -> dict[str, int]:
         "prefect": (LOOPBACK, settings.prefect_port),
         "mlflow": (LOOPBACK, settings.mlflow_port),
         "gateway": (settings.host, settings.gateway_port),
-        "dashboard": (LOOPBACK, settings.dashboard_port),
+        "dashboard": (_dashboard_host(settings), settings.dashboard_port),
     }
     ports: dict[str, int] = {}
     for name, (host, port) in wished.items():
@@ -183,7 +183,8 @@ def choose_ports(settings: Settings, on_event: OnEvent) -> dict[str, int]:
 def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
     """The table of processes. A service whose address the settings give is somebody else's and not in it.
 
-    Only the gateway leaves loopback: it checks keys, and the others know none (design D11).
+    Only the gateway leaves loopback, which checks keys, and the dashboard where a provider says who people are: the
+    others know neither (design D11).
     """
     workspace = settings.workspace
     urls = {
@@ -242,8 +243,9 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
             "dashboard",
             (
                 *(*python, "streamlit", "run", str(_dashboard_app()), "--server.port", str(ports["dashboard"])),
-                *("--server.address", LOOPBACK, "--server.headless", "true"),
+                *("--server.address", _dashboard_host(settings), "--server.headless", "true"),
                 *("--browser.gatherUsageStats", "false", "--server.fileWatcherType", "none"),
+                *_dashboard_secrets(settings),
             ),
             env=env,
             url=urls["dashboard"],
@@ -329,6 +331,17 @@ def _bracketed(settings: Settings) -> str:
     if settings.host in ("0.0.0.0", "::"):  # noqa: S104  # every address is no address to call
         return LOOPBACK
     return f"[{settings.host}]" if ":" in settings.host else settings.host
+
+
+def _dashboard_host(settings: Settings) -> str:
+    """Loopback, unless it asks a provider who people are."""
+    return settings.host if settings.dashboard_secrets else LOOPBACK
+
+
+def _dashboard_secrets(settings: Settings) -> tuple[str, ...]:
+    if settings.dashboard_secrets is None:
+        return ()
+    return ("--secrets.files", str(settings.dashboard_secrets.expanduser().absolute()))
 
 
 def _dashboard_app() -> Path:

@@ -16,6 +16,7 @@ from components.training.recipes import Augmentation as Augmentation
 from components.training.recipes import Finetune as Finetune
 from components.training.recipes import Pretrain as Pretrain
 from components.training.recipes import Training as Training
+from components.watch_policy import WatchPolicy
 
 # ---------------------------------------------------------------- data
 
@@ -318,6 +319,8 @@ class TriggerPolicy(Recipe):
     """How long no new row must have arrived: a burst is consumed whole."""
     longest_wait_seconds: float = Field(600.0, gt=0)
     """Retrain even if rows keep arriving."""
+    watch: WatchPolicy = WatchPolicy()
+    """How the champion that comes of it is watched."""
 
 
 class Rater(Recipe):

@@ -338,6 +338,21 @@ def retrain(
     say(as_json, {"run": run.id, **facts}, *lines, "Next: banyan status | banyan dashboard")
 
 
+@app.command()
+def loop(
+    recipe: Annotated[str, typer.Argument(help="A loop's recipe: a file, or a name in flows/recipes.")] = "loop",
+    force: Annotated[bool, typer.Option("--force", help="Do again what has not changed as well.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run one turn of the loop on the worker; what is unchanged is not done again."""
+    from flows.own import loop_recipe
+
+    given = {"recipe": loop_recipe(recipe).model_dump(mode="json"), "force": force}
+    run = _run_on_worker(read_settings(), "loop/cpu", given, as_json=as_json)
+    facts = {"run": run.id, "steps": {step.name: step.seconds for step in run.steps}}
+    say(as_json, facts, f"{run.name} is done.", "Next: banyan status | banyan dashboard")
+
+
 # ---------------------------------------------------------------- asking and rating
 
 
@@ -372,7 +387,11 @@ def rate(
     good: Annotated[bool, typer.Option("--good", help="The answer is right.")] = False,
     bad: Annotated[bool, typer.Option("--bad", help="The answer is wrong.")] = False,
     correct: Annotated[str | None, typer.Option("--correct", help="What the answer should have been.")] = None,
-    comment: Annotated[str | None, typer.Option("--comment", help="Anything else.")] = None,
+    rating: Annotated[int | None, typer.Option("--rating", min=1, max=5, help="How good it is, 1 to 5.")] = None,
+    over: Annotated[
+        str | None, typer.Option("--over", help="Another request id: that answer to the same text is the worse one.")
+    ] = None,
+    comment: Annotated[str | None, typer.Option("--comment", help="Anything else, or only this.")] = None,
     subject: Annotated[str | None, typer.Option("--subject", help="Who rates; kept as a keyed pseudonym.")] = None,
     fate: Annotated[bool, typer.Option("--fate", help="REQUEST is a feedback id: say what became of it.")] = False,
     as_json: Json = False,
@@ -385,14 +404,20 @@ def rate(
         found = gateway.fate(request, settings=settings)
         say(as_json, found, *gateway.history_lines(found))
         return
-    if good + bad + (correct is not None) != 1:
-        raise UsageError("say one of --good, --bad and --correct ANSWER", "for example: banyan rate last --good")
+    said = {"approve": good, "reject": bad, "correct": correct is not None, "rate": rating is not None}
+    kinds = [kind for kind, given in {**said, "prefer": over is not None}.items() if given]
+    if len(kinds) != 1 and not (comment and not kinds):
+        raise UsageError(
+            "say one of --good, --bad, --correct ANSWER, --rating N and --over REQUEST, or --comment alone",
+            "for example: banyan rate last --good",
+        )
     opinion: dict[str, Any] = {
         "request_id": gateway.last_request(settings) if request == "last" else request,
-        "kind": "approve" if good else "reject" if bad else "correct",
+        "kind": kinds[0] if kinds else "comment",
         "channel": "cli",
     }
-    opinion |= {k: v for k, v in {"correction": correct, "comment": comment, "subject": subject}.items() if v}
+    more = {"correction": correct, "rating": rating, "other_request_id": over, "comment": comment, "subject": subject}
+    opinion |= {name: value for name, value in more.items() if value}
     kept = gateway.rate(opinion, settings=settings)
     say(
         as_json,

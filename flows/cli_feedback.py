@@ -1,5 +1,6 @@
 """`banyan feedback` and `banyan appeal`: bring feedback in, look at it, take it out, overrule a refusal."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -40,6 +41,20 @@ def import_(
     from components.feedback import imports
 
     settings = read_settings()
+    if format_ == "jsonl" and (opinions := imports.opinions(file)):
+        from flows import gateway
+
+        with typer.progressbar(opinions, label="rows", file=_nowhere() if as_json else None) as waiting:
+            for opinion in waiting:
+                gateway.rate(opinion, settings=settings)
+        kinds = Counter(str(one["kind"]) for one in opinions)
+        told = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+        say(
+            as_json,
+            {"rows": len(opinions), **kinds},
+            f"{len(opinions)} rows about answers that were given here: {told}",
+        )
+        return
     said = imports.read(file, format=format_, text_field=text_field)
     counts = {"approve": 0, "correct": 0, "already": 0}
     with typer.progressbar(said, label="rows", file=_nowhere() if as_json else None) as rows:

@@ -235,7 +235,10 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
         *([] if settings.gateway_url else gateway),
         Service(
             "relay",
-            (*python, "components.ledger.outbox", "--policy", str(RECIPES / "retrain-when.yaml")),
+            (
+                *(*python, "components.ledger.outbox", "--policy", str(RECIPES / "retrain-when.yaml")),
+                *("--screening", str(RECIPES / "screening.yaml")),
+            ),
             env=env,
             depends_on=orchestrated,
         ),

@@ -13,6 +13,7 @@ from typing import Any
 
 from components.errors import InputFileError, MappingError, UsageError
 
+OPINION = ("feedback_id", "request_id", "kind", "correction", "comment", "rating", "other_request_id", "subject")
 _NAMESPACE = uuid.UUID("2b1f9d0a-64c7-5c1b-8f52-0c3f0a7d51aa")
 
 
@@ -60,6 +61,29 @@ def read(path: Path, *, format: str, text_field: str = "text") -> list[Said]:
             f"{path} holds no answer to a field {text_field!r}", "name the field with the text: --text-field NAME"
         )
     return list({(one.text, one.answer, one.subject, one.comment): one for one in found}.values())
+
+
+def opinions(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file that speak of answers of ours, as `POST /v1/feedback` takes them.
+
+    Such a row names its answer by `request_id`, and has a `kind` with what goes with it; each gets an id that is the
+    same whenever the file is read. Rows without a request id are left to `read`.
+
+    Raises:
+        InputFileError: the file is not there, or is no JSONL.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError, ValueError) as err:
+        raise InputFileError(f"{path} cannot be read as JSONL: {err}", "one JSON object a line, in UTF-8") from err
+    found = []
+    for row in rows:
+        if isinstance(row, dict) and row.get("request_id"):
+            said = {name: row[name] for name in OPINION if row.get(name) is not None}
+            words = json.dumps(said, sort_keys=True, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            name = hashlib.sha256(words).hexdigest()
+            found.append({"feedback_id": str(uuid.uuid5(_NAMESPACE, name)), **said, "channel": "import"})
+    return found
 
 
 def _jsonl(content: str, text_field: str) -> Iterator[Said]:

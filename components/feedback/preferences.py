@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.data.tables import content_id, normalised
-from components.feedback.screening import DUPLICATE, IN_TRAIN, NO_CORRECTION, Refused
+from components.feedback.screening import COMPARES, DUPLICATE, IN_TRAIN, NO_CORRECTION, UNDECIDED, Refused
 from components.feedback.subjects import person
+from components.ledger.kinds import thumb
 from components.ledger.schema import Feedback
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 DPO_COLUMNS = ("id", "prompt", "chosen", "rejected")
 KTO_COLUMNS = ("id", "prompt", "completion", "label")
 
-HARMLESS = frozenset({NO_CORRECTION, DUPLICATE, IN_TRAIN})
+HARMLESS = frozenset({NO_CORRECTION, DUPLICATE, IN_TRAIN, COMPARES, UNDECIDED})
 """Refusals of rows that make no training row, and still say which of two answers somebody prefers."""
 
 
@@ -31,17 +32,19 @@ def usable(rows: Sequence[Feedback], refused: Sequence[Refused]) -> list[Feedbac
 def dpo_pairs(rows: Sequence[Feedback]) -> "pd.DataFrame":
     """Columns id, prompt, chosen, rejected; one row a pair, sorted (Rafailov et al. 2023, arXiv 2305.18290).
 
-    A correction is preferred to the answer that it corrects. An answer that a person approved is preferred to
-    another one, to the same text, that the same person rejected. Where two people prefer opposite ways, neither pair
-    is kept.
+    A preference is a pair. A correction is preferred to the answer that it corrects. An answer that a person approved,
+    or rated 4 or 5, is preferred to another one, to the same text, that the same person rejected, or rated 1 or 2.
+    Where two people prefer opposite ways, neither pair is kept.
     """
     found: dict[tuple[str, str, str], tuple[str, str, str]] = {}
     thumbs: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: {"approve": [], "reject": []})
     for row in rows:
         if row.kind == "correct" and row.correction and row.correction.strip():
             _prefer(found, row.text, row.correction.strip(), row.output)
-        elif row.kind in ("approve", "reject"):
-            thumbs[content_id(row.text), person(row)][row.kind].append(row.output)
+        elif row.kind == "prefer" and row.other_output:
+            _prefer(found, row.text, row.output, row.other_output)
+        elif (said := thumb(row.kind, row.rating)) in ("approve", "reject"):
+            thumbs[content_id(row.text), person(row)][said].append(row.output)
     texts = {content_id(row.text): row.text for row in reversed(rows)}
     for (text_id, _), given in thumbs.items():
         for good in given["approve"]:
@@ -54,8 +57,8 @@ def dpo_pairs(rows: Sequence[Feedback]) -> "pd.DataFrame":
 def kto_rows(rows: Sequence[Feedback]) -> "pd.DataFrame":
     """Columns id, prompt, completion, label (wanted or not), sorted (Ethayarajh et al. 2024, arXiv 2402.01306).
 
-    A thumb is one row, a correction two: the answer is unwanted, the correction wanted. Of a completion that is both
-    wanted and unwanted nothing is kept.
+    A thumb is one row (a rating of 4 or 5 is one up, of 1 or 2 one down), a correction two: the answer is unwanted, the
+    correction wanted. Of a completion that is both wanted and unwanted nothing is kept.
     """
     found: dict[tuple[str, str], tuple[str, str, set[bool]]] = {}
 
@@ -65,8 +68,8 @@ def kto_rows(rows: Sequence[Feedback]) -> "pd.DataFrame":
             found.setdefault(key, (text, completion, set()))[2].add(label)
 
     for row in rows:
-        if row.kind in ("approve", "reject"):
-            add(row.text, row.output, row.kind == "approve")
+        if (said := thumb(row.kind, row.rating)) in ("approve", "reject"):
+            add(row.text, row.output, said == "approve")
         elif row.kind == "correct" and row.correction and normalised(row.correction) != normalised(row.output):
             add(row.text, row.output, False)
             add(row.text, row.correction.strip(), True)

@@ -19,6 +19,7 @@ from components.data.tables import content_id
 from components.feedback import content
 from components.feedback.reliability import Vote, dawid_skene
 from components.feedback.subjects import bursts, failing_canaries, is_kept_aside, over_share, person
+from components.ledger.kinds import thumb
 from components.ledger.schema import Feedback
 from components.recipes import ScreeningPolicy
 from components.tasks.base import Feedback as Opinion
@@ -28,6 +29,9 @@ NEAR = 0.8
 """Jaccard overlap of word pairs from which two texts count as nearly the same, as when tables are built."""
 
 NO_CORRECTION = "thumbs-down without correction"
+COMPARES = "compares two answers: learned from in pairs"
+COMMENTS = "a comment names no answer"
+UNDECIDED = "a middling rating names no answer"
 EMPTY = "empty"
 UNKNOWN_LABEL = "unknown label"
 IN_TEST = "in the test split"
@@ -48,6 +52,14 @@ OUTSIDE = "outside the matter of this table"
 BURST = "too much at once from one person"
 OVER_SHARE = "over one person's share of the feedback"
 KEPT_ASIDE = "kept aside to measure by"
+
+WITHOUT_ANSWER: dict[str, str] = {
+    "reject": NO_CORRECTION,
+    "prefer": COMPARES,
+    "comment": COMMENTS,
+    "rate": UNDECIDED,
+}
+"""Why a row of a kind that names no answer makes no training row of its own."""
 
 APPEALABLE = frozenset(
     {CONTRADICTORY, OUTVOTED, UNRELIABLE, DISTRUSTED, SECRET, INJECTION, SPAM, OUTSIDE, BURST, OVER_SHARE}
@@ -103,12 +115,16 @@ def screen(
     refused: dict[int, str] = {}
     valid: list[Admitted] = []  # what says something of a text, whether or not it may teach
     for row in rows:
-        target = task.training_row(row.text, Opinion(row.kind, row.output, row.correction))
         row_id = content_id(row.text)
-        reason = ""
-        if target is None:
-            reason = NO_CORRECTION if row.kind == "reject" else EMPTY
-        else:
+        kind = thumb(row.kind, row.rating)
+        target, reason = None, WITHOUT_ANSWER.get(kind, EMPTY)
+        if kind == "approve" or kind == "reject" or kind == "correct":
+            target = task.training_row(row.text, Opinion(kind, row.output, row.correction))
+        if target is None and row.text.strip():  # it may still teach which of two answers is liked better
+            is_aside = is_kept_aside(row, policy)
+            words = "" if row.feedback_id in appealed else _of_words(row, domain, policy)
+            reason = KEPT_ASIDE if is_aside else guard.reason(row_id, row.text) or words or reason
+        elif target is not None:
             target, reason = _meant(row.text, target, task, labels)
             reason = reason or guard.reason(row_id, row.text)
         if reason or target is None:

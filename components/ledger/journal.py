@@ -80,7 +80,16 @@ class Journal:
             self._repair(registry)
             self._move(registry, to, action="promote", actor=actor, evidence=evidence, alias=alias)
 
-    def rollback(self, registry: Aliases, name: str, *, actor: str, reason: str, to: int | None = None) -> ModelRef:
+    def rollback(
+        self,
+        registry: Aliases,
+        name: str,
+        *,
+        actor: str,
+        reason: str,
+        to: int | None = None,
+        evidence: Mapping[str, Any] | None = None,
+    ) -> ModelRef:
         """Point `champion` at an earlier champion; default: the one before. Gives the version that serves now.
 
         Raises:
@@ -98,7 +107,8 @@ class Journal:
             # Not simply the last other one: after a rollback from 3 to 2, the next goes on to 1.
             target = to if to is not None else self._before(name, now.version if now else None)
             ref = registry.ref(name, target)
-            self._move(registry, ref, action="rollback", actor=actor, evidence={"reason": reason}, alias="champion")
+            why = {"reason": reason, **(evidence or {})}
+            self._move(registry, ref, action="rollback", actor=actor, evidence=why, alias="champion")
         return ref
 
     def _before(self, name: str, now: int | None) -> int:

@@ -1,5 +1,6 @@
 """The relay: carries the ledger's outbox to Prefect, and rings when there is enough feedback to retrain.
 
+Beside it, in threads of their own: MLflow's copy of the ledger (`mirror`), and the watch over promotions.
 Run it with `python -m components.ledger.outbox`. Events are delivered at least once and in order, over
 Prefect's HTTP API; each has an id of its own, so a repeated one is recognised. While Prefect is down they wait
 in the ledger. The bell is no count: it says "look", and the retraining counts in the ledger itself.
@@ -24,7 +25,7 @@ from components.errors import BanyanError, RegistryUnavailable, ServiceDown
 from components.ledger.journal import Journal
 from components.ledger.schema import OutboxRow, Pending
 from components.ledger.store import Ledger, as_utc
-from components.recipes import TriggerPolicy, load_recipe, parse_recipe
+from components.recipes import ScreeningPolicy, TriggerPolicy, load_recipe, parse_recipe
 from components.settings import Settings, load_settings
 
 log = logging.getLogger("banyan.relay")
@@ -34,6 +35,7 @@ RING_AGAIN_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 60.0
 HOUSEKEEPING_SECONDS = 3600.0
 BATCH = 100
+STOP_SECONDS = 5.0
 
 
 def lease_name(table: str) -> str:
@@ -142,8 +144,18 @@ def _as_event(row: OutboxRow) -> dict[str, Any]:
     }
 
 
-def run(settings: Settings, policy: TriggerPolicy, *, stop: threading.Event, poll_seconds: float = 1.0) -> None:
+def run(
+    settings: Settings,
+    policy: TriggerPolicy,
+    *,
+    stop: threading.Event,
+    poll_seconds: float = 1.0,
+    screening: ScreeningPolicy | None = None,
+) -> None:
     """Relay until `stop` is set; also ends raw prompts' retention, and repairs alias moves that a crash left open.
+
+    Args:
+        screening: which feedback the watch counts; default: `ScreeningPolicy()`.
 
     Raises:
         LedgerError: the ledger cannot be opened.
@@ -156,6 +168,7 @@ def run(settings: Settings, policy: TriggerPolicy, *, stop: threading.Event, pol
     with Ledger(settings) as ledger, httpx.Client(timeout=10.0, auth=basic) as client:
         relay = Relay(ledger, lambda: addresses(settings).prefect, policy, client)
         must_repair, tidy_at, repair_at = True, 0.0, 0.0
+        beside = _beside(settings, ledger, policy, screening or ScreeningPolicy(), stop=stop)
         while not stop.is_set():
             try:
                 relay.step()
@@ -169,6 +182,39 @@ def run(settings: Settings, policy: TriggerPolicy, *, stop: threading.Event, pol
             except BanyanError as err:  # a full disk passes, too
                 log.error("%s", err)
             stop.wait(poll_seconds)
+        for thread in beside:
+            thread.join(STOP_SECONDS)
+
+
+def _beside(
+    settings: Settings, ledger: Ledger, policy: TriggerPolicy, screening: ScreeningPolicy, *, stop: threading.Event
+) -> list[threading.Thread]:
+    """The mirror and the watch, each at its own pace: neither holds up an event."""
+    from components.feedback.watch import Watch
+    from components.ledger.mirror import Mirror
+    from components.registry import Registry
+    from components.supervisor import addresses
+
+    client = httpx.Client(timeout=30.0, trust_env=False)
+    mirror = Mirror(ledger, lambda: addresses(settings).mlflow, client)
+    watch = Watch(ledger, lambda: Registry(addresses(settings).mlflow), settings, policy.watch, screening)
+
+    def repeat(call: Callable[[], object], seconds: float) -> None:
+        while not stop.wait(seconds):
+            try:
+                call()
+            except BanyanError as err:  # a full disk, or MLflow, comes back
+                log.warning("%s", err)
+            except Exception:  # blanket: one bad row must not end the lane for good
+                log.exception("a look failed; the next one follows")
+
+    threads = [
+        threading.Thread(target=repeat, args=(mirror.step, 1.0), name="mirror", daemon=True),
+        threading.Thread(target=repeat, args=(watch.look, policy.watch.look_seconds), name="watch", daemon=True),
+    ]
+    for thread in threads:
+        thread.start()
+    return threads
 
 
 def _repaired(settings: Settings, ledger: Ledger) -> bool:
@@ -190,6 +236,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The relay as a process; ends at SIGTERM or SIGINT after the batch it is at."""
     parser = argparse.ArgumentParser(prog="python -m components.ledger.outbox", description=__doc__.split("\n")[0])
     parser.add_argument("--policy", type=Path, help="a trigger recipe; default: the built-in values")
+    parser.add_argument("--screening", type=Path, help="a screening recipe; default: the built-in values")
     options = parser.parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request
@@ -198,7 +245,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(number, lambda *_: stop.set())
     try:
         policy = load_recipe(options.policy) if options.policy else parse_recipe({"kind": "trigger"})
-        run(load_settings(), policy, stop=stop)
+        screening = load_recipe(options.screening) if options.screening else None
+        run(load_settings(), policy, stop=stop, screening=screening)
     except BanyanError as err:
         print(f"error: {err}", file=sys.stderr)
         return err.exit_code

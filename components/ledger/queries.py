@@ -103,6 +103,10 @@ class LedgerQueries:
             query = query.where(feedback.c.sequence < before)
         return [_feedback(row) for row in self._all(query)]
 
+    def feedback_row(self, feedback_id: str) -> Feedback | None:
+        rows = self._all(_feedback_query().where(feedback.c.feedback_id == feedback_id))
+        return _feedback(rows[0]) if rows else None
+
     def feedback_upto(self, table: str, cut: int) -> list[Feedback]:
         """All feedback of a table up to and including sequence `cut`, in order of arrival: always the same rows.
 

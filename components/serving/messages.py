@@ -58,9 +58,12 @@ class Opinion(Body):
     feedback_id: Id | None = None
     """Chosen by the sender to make repeating safe: the same id twice is one row."""
     request_id: Id
-    kind: Literal["approve", "reject", "correct"]
+    kind: Literal["approve", "reject", "correct", "rate", "prefer", "comment"]
     correction: Annotated[Text, Field(max_length=MAX_INPUT_CHARS)] | None = None
     comment: Annotated[Text, Field(max_length=4000)] | None = None
+    rating: Annotated[int, Field(ge=1, le=5)] | None = None
+    other_request_id: Id | None = None
+    """Of `prefer`: the answer to the same text that is liked less."""
     subject: Subject | None = None
     channel: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")] = "api"
 

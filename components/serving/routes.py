@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse
 
 from components.errors import UsageError
 from components.ledger.keys import ROLES
+from components.ledger.kinds import check_kind
 from components.ledger.schema import Fate
 from components.ledger.store import Ledger
 from components.serving import problems
@@ -76,8 +77,16 @@ def router(gateway: Gateway) -> APIRouter:
         """Keep what somebody thinks of an answer; durable before it is acknowledged."""
         if opinion.kind == "correct" and not (opinion.correction or "").strip():
             raise problems.Unprocessable("kind is correct, but there is no correction", "send correction")
-        if opinion.kind != "correct" and opinion.correction:
-            raise problems.Unprocessable(f"kind is {opinion.kind}, but there is a correction", "send kind correct")
+        try:
+            check_kind(
+                opinion.kind,
+                correction=opinion.correction or None,
+                comment=opinion.comment,
+                rating=opinion.rating,
+                other=opinion.other_request_id,
+            )
+        except UsageError as err:
+            raise problems.Unprocessable(err.message, err.remedy) from err
         feedback_id = opinion.feedback_id or uuid.uuid4().hex
         await gateway.on_ledger(lambda ledger: _keep(ledger, feedback_id, opinion))
         return Received(feedback_id=feedback_id)
@@ -94,15 +103,22 @@ def router(gateway: Gateway) -> APIRouter:
 
 
 def _keep(ledger: Ledger, feedback_id: str, opinion: Opinion) -> None:
-    if ledger.answer(opinion.request_id) is None:
-        raise problems.NotFound(f"there is no answer {opinion.request_id!r}", "use the request_id of its receipt")
+    about = [ledger.answer(one) for one in (opinion.request_id, opinion.other_request_id) if one]
+    for request_id, answer in zip((opinion.request_id, opinion.other_request_id), about, strict=False):
+        if answer is None:
+            raise problems.NotFound(f"there is no answer {request_id!r}", "use the request_id of its receipt")
+    compared = {(answer.table, answer.text) for answer in about if answer}
+    if len(compared) > 1 or opinion.request_id == opinion.other_request_id:
+        raise problems.Unprocessable("a preference is between two answers to the same text", "ask the same text twice")
     try:
         ledger.record_feedback(
             feedback_id,
             request_id=opinion.request_id,
             kind=opinion.kind,
-            correction=opinion.correction,
+            correction=opinion.correction or None,
             comment=opinion.comment,
+            rating=opinion.rating,
+            other_request_id=opinion.other_request_id,
             subject=opinion.subject,
             channel=opinion.channel,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RecipeError, UsageError
-from components.recipes import CatalogueSource, FileSource, Finetune, Ingest, Pretrain, load_recipe, parse_recipe
+from components.recipes import CatalogueSource, FileSource, Finetune, Ingest, Loop, Pretrain, load_recipe, parse_recipe
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -157,6 +157,15 @@ def task_of(recipe: Ingest) -> str:
     """The task whose table the first source makes; empty where it makes several."""
     source = recipe.sources[0]
     return "translation" if isinstance(source, CatalogueSource) else getattr(source, "task", "")
+
+
+def loop_recipe(which: str) -> Loop:
+    """A loop's recipe by path or by name. Raises RecipeError: there is none, or it is of another kind."""
+    path = Path(which) if Path(which).suffix else RECIPES / f"{which}.yaml"
+    recipe = load_recipe(path)
+    if not isinstance(recipe, Loop):
+        raise RecipeError(f"{path} is a recipe of kind {recipe.kind}, not a loop", "for example: banyan loop")
+    return recipe
 
 
 def recipe_for(task: str) -> str:

@@ -16,6 +16,10 @@ from components.settings import Settings
 PATIENCE_SECONDS = 60.0
 """How long a server that is busy or being restarted is asked again: on a loaded machine it took 38 s to start."""
 
+SOON_SECONDS = 15.0
+"""How long a run is looked at often: one that has nothing to do is over by then."""
+OFTEN_SECONDS = 0.25
+
 TERMINAL = {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}
 
 
@@ -152,12 +156,13 @@ class Prefect:
         return run
 
     def _poll(self, run_id: str, poll_seconds: float) -> Iterator[Run]:
+        begun = time.monotonic()
         while True:
             run = self.read(run_id)
             yield run
             if run.is_over:
                 return
-            time.sleep(poll_seconds)
+            time.sleep(min(poll_seconds, OFTEN_SECONDS if time.monotonic() - begun < SOON_SECONDS else poll_seconds))
 
     def _progress(self, run_ids: list[str]) -> Progress | None:
         wanted = {"flow_run_id": {"any_": run_ids}, "type": {"any_": ["progress"]}}

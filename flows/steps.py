@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from prefect import task
+from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from components import assets
@@ -24,6 +24,7 @@ from components.training import verify as verification
 from components.training.run import TrainingRun
 from components.training.verify import Verification
 from flows import policies, shown, waiting
+from flows.unchanged import step
 
 _TRIED = {**policies.RETRIES, "retry_condition_fn": policies.only_transient}
 _CACHED = {**_TRIED, **policies.KEPT}
@@ -32,13 +33,13 @@ _CACHED = {**_TRIED, **policies.KEPT}
 # ---------------------------------------------------------------- data
 
 
-@task(**_CACHED, cache_key_fn=policies.ingest_key, task_run_name="build, validate, version {recipe.name}")
+@step(**_CACHED, cache_key_fn=policies.ingest_key, task_run_name="build, validate, version {recipe.name}")
 def ingest(recipe: Ingest) -> DataRef:
     """Sources → a validated, versioned set of tables."""
     return shown.data(versioning.ingest(recipe, settings=load_settings(), progress=shown.line))
 
 
-@task(task_run_name="current data")
+@step(only_reads=True, task_run_name="current data")
 def current_data(data: DataRef | None) -> DataRef:
     """The data version that was asked for, or the newest; DataStoreError where there is none."""
     found = data or versioning.head(load_settings())
@@ -50,26 +51,41 @@ def current_data(data: DataRef | None) -> DataRef:
 # ---------------------------------------------------------------- models
 
 
-@task(**_CACHED, cache_key_fn=policies.training_key, task_run_name="train {recipe.name}")
+@step(
+    **_CACHED,
+    cache_key_fn=policies.training_key,
+    at_hand=policies.trained_before,
+    task_run_name="train {recipe.name}",
+)
 def train(recipe: Pretrain | Finetune, data: DataRef, force: bool = False) -> TrainingRun:
     """A model by the recipe; goes on at its last checkpoint when it was interrupted."""
     with shown.progress(recipe.name) as watch:
         return shown.trained(training.train(recipe, data=data, settings=load_settings(), watch=watch, force=force))
 
 
-@task(**_CACHED, cache_key_fn=policies.measuring_key, task_run_name="measure {recipe.name}")
+@step(
+    **_CACHED,
+    cache_key_fn=policies.measuring_key,
+    at_hand=policies.measured_before,
+    task_run_name="measure {recipe.name}",
+)
 def measure(recipe: Finetune, data: DataRef, run: TrainingRun) -> Scores:
     """The model on the test split, row by row."""
     return candidate.measure(recipe, run=run, data=data, settings=load_settings())
 
 
-@task(**_CACHED, cache_key_fn=policies.baseline_key, task_run_name="measure the baseline")
+@step(
+    **_CACHED,
+    cache_key_fn=policies.baseline_key,
+    at_hand=policies.baseline_before,
+    task_run_name="measure the baseline",
+)
 def measure_baseline(recipe: Finetune, data: DataRef) -> Scores:
     """The plain baseline on the same rows."""
     return candidate.measure_baseline(recipe, data=data, settings=load_settings())
 
 
-@task(**_CACHED, cache_key_fn=policies.registering_key, task_run_name="register {recipe.name}")
+@step(**_CACHED, cache_key_fn=policies.registering_key, task_run_name="register {recipe.name}")
 def register(
     recipe: Pretrain | Finetune,
     data: DataRef,
@@ -82,43 +98,43 @@ def register(
     return shown.registered(model)
 
 
-@task(**_CACHED, cache_key_fn=policies.judging_key, task_run_name="gate {model.name} v{model.version}")
+@step(**_CACHED, cache_key_fn=policies.judging_key, task_run_name="gate {model.name} v{model.version}")
 def judge(model: ModelRef, policy: GatePolicy) -> Judgement:
     """Promote, reject or inconclusive."""
     return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
 
 
-@task(**_TRIED, task_run_name="gate {model.name} v{model.version} again")
+@step(**_TRIED, task_run_name="gate {model.name} v{model.version} again")
 def judge_again(model: ModelRef, policy: GatePolicy) -> Judgement:
     """The verdict of now, whatever was found before."""
     return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
 
 
-@task(**_CACHED, cache_key_fn=policies.promoting_key, task_run_name="promote")
+@step(**_CACHED, cache_key_fn=policies.promoting_key, task_run_name="promote")
 def promote(judgement: Judgement) -> None:
     """The challenger becomes champion, through the journal; a decision is carried out once."""
     candidate.promote(judgement, settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="promote")
+@step(**_TRIED, task_run_name="promote")
 def promote_again(judgement: Judgement) -> None:
     """The same for a decision of now, whoever was champion before."""
     candidate.promote(judgement, settings=load_settings(), actor="operator")
 
 
-@task(**_TRIED, task_run_name="find {table}")
+@step(**_TRIED, task_run_name="find {table}")
 def find(table: str, version: int | None) -> ModelRef:
     """A registered version; by default the champion."""
     return candidate.find(table, version, settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="measure {model.name} v{model.version}")
+@step(**_TRIED, task_run_name="measure {model.name} v{model.version}")
 def evaluate_version(model: ModelRef, data: DataRef) -> dict[str, float]:
     """A registered version on the test split of the data."""
     return candidate.evaluate_version(model, data=data, settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="retrain {model} from its lock")
+@step(**_TRIED, task_run_name="retrain {model} from its lock")
 def verify(model: str, anyway: bool) -> Verification:
     """Identical, different, or not comparable on this machine."""
     settings = load_settings()
@@ -130,7 +146,7 @@ def verify(model: str, anyway: bool) -> Verification:
 # ---------------------------------------------------------------- feedback
 
 
-@task(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="claim the feedback on {table}")
+@step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="claim the feedback on {table}")
 def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: bool) -> Claim:
     """Counts in the ledger, and keeps others from retraining on the same."""
     return retraining.claim(
@@ -138,33 +154,33 @@ def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: boo
     )
 
 
-@task(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
+@step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
 def collect(table: str, cut: int, recipe: Finetune) -> Collected:
     """Screened, admitted rows as a data version; refused ones with their reason."""
     found = retraining.collect(table, cut=cut, task=recipe.task, settings=load_settings(), policy=policies.screening())
     return shown.collected(found)
 
 
-@task(**_TRIED, task_run_name="tell what became of the feedback")
+@step(**_TRIED, task_run_name="tell what became of the feedback")
 def tell(collected: Collected, model: ModelRef, recipe: Finetune) -> dict[str, Any]:
     """The fates `trained` and `measured`."""
     return retraining.tell(collected, model=model, recipe=recipe, settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="close the cut")
+@step(**_TRIED, task_run_name="close the cut")
 def consume(collected: Collected, judgement: Judgement | None) -> None:
     """What lay below the cut has had its verdict; the next retraining may begin."""
     retraining.consume(collected, judgement=judgement, settings=load_settings())
     retraining.release(collected.table, holder=str(flow_run.id), settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="recipe of {table}")
+@step(**_TRIED, task_run_name="recipe of {table}")
 def recipe_of(table: str, recipe: Finetune | None) -> Finetune:
     """What was asked for, or the champion's own recipe."""
     return recipe or candidate.recipe_of(table, settings=load_settings())
 
 
-@task(task_run_name="scripted rater on {recipe.table}")
+@step(**policies.KEPT, cache_key_fn=policies.rating_key, task_run_name="scripted rater on {recipe.table}")
 def rate(recipe: Rater) -> RaterReport:
     """Replays held-back rows through the gateway; a script, never a person."""
     settings = load_settings()
@@ -175,7 +191,7 @@ def rate(recipe: Rater) -> RaterReport:
 # ---------------------------------------------------------------- the loop
 
 
-@task(task_run_name="fetch what is needed")
+@step(task_run_name="fetch what is needed")
 def fetch(names: list[str], bases: list[str]) -> None:
     """Assets that are not here yet, downloaded and verified; base weights made ready."""
     with shown.timed("fetch"):
@@ -185,27 +201,31 @@ def fetch(names: list[str], bases: list[str]) -> None:
             assets.weights(base, settings=load_settings())
 
 
-@task(task_run_name="{name}")
+@step(task_run_name="{name}")
 def stage(name: str, deployment: str, parameters: dict[str, Any]) -> DataRef | ModelRef:
-    """A deployment, run on the worker as a part of this run."""
+    """A deployment, run on the worker as a part of this run; what has nothing to do is not started."""
+    before: DataRef | ModelRef | None = waiting.made_before(name, deployment, parameters, settings=load_settings())
+    if before is not None:
+        return before
     made: DataRef | ModelRef = waiting.stage(name, deployment, parameters, settings=load_settings())
     return made
 
 
-@task(**_TRIED, task_run_name="wait for the gateway: {table}")
+# Without a cache: with Prefect's own policy the second wait of a run would be answered by the first.
+@step(**_TRIED, cache_policy=NO_CACHE, task_run_name="wait for the gateway: {table}")
 def await_champion(table: str) -> None:
     """Until the gateway answers with the champion of now."""
     waiting.champion(table, settings=load_settings())
 
 
-@task(task_run_name="wait for the retraining that starts by itself: {table}")
+@step(task_run_name="wait for the retraining that starts by itself: {table}")
 def await_retraining(table: str) -> None:
     """Until the feedback has been used by a retraining that Prefect started."""
     with shown.timed("retrain"):
         waiting.retraining(table, policies.trigger(), settings=load_settings())
 
 
-@task(**_TRIED, task_run_name="plan the control")
+@step(**_TRIED, task_run_name="plan the control")
 def control_of(recipe: Finetune) -> tuple[Finetune, DataRef] | None:
     """The same training on as many random labelled rows."""
     return retraining.control_of(recipe, settings=load_settings())

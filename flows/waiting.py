@@ -7,6 +7,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas import filters
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
+from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.types import DateTime
 from pydantic import BaseModel
@@ -19,14 +20,32 @@ from components.registry import Registry, model_name
 from components.settings import Settings, load_settings
 from components.supervisor import addresses
 from flows import gateway
-from flows.deployments import MAX_ATTEMPTS
+from flows.deployments import MAX_ATTEMPTS, load_flow
 from flows.remote import Run, failure
+from flows.unchanged import Changed, looking
 
 POLL_SECONDS = 0.5
 TAKEN_UP_SECONDS = 60.0
 """How long a crashed run may wait to be taken up before it counts as lost."""
 NO_BELL_SECONDS = 240.0
 """How long enough feedback may lie there without a retraining that begins or ends."""
+
+
+def made_before(name: str, deployment: str, parameters: dict[str, Any], *, settings: Settings) -> Any:
+    """What the part gave when nothing of its inputs has changed since; None where it has something to do."""
+    if parameters.get("force"):
+        return None
+    begun = time.monotonic()
+    flow_name = deployment.partition("/")[0]
+    try:
+        with looking():
+            before = load_flow(f"flows.{flow_name}.{flow_name}").fn(**parameters)
+    except Changed as what:
+        get_run_logger().info("%s: to be done, for of the step %s", name, what)
+        return None
+    get_run_logger().info("%s: unchanged, it stays %s", name, before)
+    record(name, time.monotonic() - begun, settings=settings)
+    return before
 
 
 def stage(name: str, deployment: str, parameters: dict[str, Any], *, settings: Settings) -> Any:

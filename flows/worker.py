@@ -7,7 +7,10 @@ process has exited may come after the automation has scheduled the run anew, and
 """
 
 import contextlib
+import ctypes
+import os
 import runpy
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -19,6 +22,7 @@ import psutil
 from components.settings import Workspace, load_settings
 from components.supervisor import leftovers
 from flows.deployments import MAX_ATTEMPTS
+from flows.runner import WORKER_PID, Asked, Runner, can_serve, warm
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -130,10 +134,32 @@ def _tell(taken: Mapping[str, str]) -> None:
         print(f"run {name!r} had lost its process: {state}", flush=True)
 
 
-def main() -> None:
+def main() -> int:
+    """The runner, and before it the worker itself as its child: both share the pages of what both import."""
+    import prefect.workers.process  # noqa: F401
+
+    settings = load_settings()
+    socket = settings.workspace.locks / f"runner-{POOL}.sock"
+    if not can_serve(socket):
+        work(settings.workspace)
+        return 0
+    runner = Runner(socket)
+    known = os.environ.pop(WORKER_PID, "")
+    worker = int(known) if known else os.fork()
+    if worker == 0:
+        runner.close()
+        _end_with_parent()
+        work(settings.workspace)
+        return 0
+    warm()
+    made = runner.serve(worker)
+    return made.run() if isinstance(made, Asked) else made
+
+
+def work(workspace: Workspace) -> None:
+    """Prefect's worker, and who looks after its runs."""
     from prefect.client.orchestration import get_client
 
-    workspace = load_settings().workspace
     with get_client(sync_client=True) as client:
         _tell(take_up(client, pool=POOL, living=processes(workspace), patience=timedelta(0)))
     watch = threading.Thread(target=look_after, args=(workspace,), kwargs={"pool": POOL, "stop": threading.Event()})
@@ -144,5 +170,10 @@ def main() -> None:
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 
+def _end_with_parent() -> None:
+    """The kernel kills this process when its parent ends, however that happens: two workers would poll otherwise."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

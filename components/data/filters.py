@@ -7,6 +7,7 @@ from pathlib import Path
 from components.data import quality
 from components.data.cleaning import NO_TEXT, OTHER_LANGUAGE, Row, clean_compatible, kept
 from components.data.language import UNDETERMINED, identify
+from components.data.quality_arrays import gopher_reasons
 from components.errors import InputFileError
 from components.recipes import TextRules
 
@@ -28,11 +29,18 @@ def apply_rules(rows: Sequence[Row], rules: TextRules) -> dict[str, int]:
             before, text = text, quality.c4_lines(text)
             changed["lines dropped"] += text != before
         row.text = text
-        row.reason = _reason(text, rules, blocked)
+        row.reason = _early_reason(text, rules)
+    if rules.gopher:
+        waiting = kept(rows)
+        for row, reason in zip(waiting, gopher_reasons([row.text for row in waiting]), strict=True):
+            row.reason = reason
+    if rules.gopher_repetition or rules.c4 or blocked:
+        for row in kept(rows):
+            row.reason = _late_reason(row.text, rules, blocked)
     return {name: number for name, number in changed.items() if number}
 
 
-def _reason(text: str, rules: TextRules, blocked: frozenset[str]) -> str:
+def _early_reason(text: str, rules: TextRules) -> str:
     if not text.strip():
         return NO_TEXT
     if rules.languages:
@@ -40,9 +48,11 @@ def _reason(text: str, rules: TextRules, blocked: frozenset[str]) -> str:
         certain = guess.language if guess.confidence >= rules.min_language_confidence else UNDETERMINED
         if certain not in rules.languages:
             return f"{OTHER_LANGUAGE}: {certain}"
-    reason = quality.gopher_reason(text) if rules.gopher else ""
-    if not reason and rules.gopher_repetition:
-        reason = quality.gopher_repetition_reason(text)
+    return ""
+
+
+def _late_reason(text: str, rules: TextRules, blocked: frozenset[str]) -> str:
+    reason = quality.gopher_repetition_reason(text) if rules.gopher_repetition else ""
     if not reason and (rules.c4 or blocked):
         reason = quality.c4_reason(text, rules=quality.C4() if rules.c4 else None, blocked_words=blocked)
     return reason

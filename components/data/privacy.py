@@ -30,9 +30,10 @@ class Span:
 
 def find(text: str) -> list[Span]:
     """What is personal in a text, in order, without overlaps: the more certain kind wins."""
-    if not _POSSIBLE.search(text) and not _IS_FULL_WIDTH.search(text):
+    is_full_width = not text.isascii() and _IS_FULL_WIDTH.search(text)
+    if not is_full_width and not _POSSIBLE.search(text):
         return []
-    if _IS_FULL_WIDTH.search(text):
+    if is_full_width:
         text = text.translate(_FULL_WIDTH)
     found: list[Span] = [Span("", *match.span()) for match in _TAG.finditer(text)]  # masked before: let alone
     for kind, start, end in formats.find(text):

@@ -89,11 +89,30 @@ def gopher_reason(text: str, *, rules: GopherQuality = _QUALITY) -> str:
         return "Gopher, lines that end in an ellipsis"
     if east:
         return ""
-    if sum(any(map(str.isalpha, token)) for token in tokens) < rules.min_words_with_letter * len(tokens):
+    if _with_letter(tokens) < rules.min_words_with_letter * len(tokens):
         return "Gopher, words without letters"
-    if len(STOP_WORDS & set(re.findall(r"[a-z]+", text.lower()))) < rules.min_stop_words:
-        return "Gopher, stop words"
-    return ""
+    return "" if _has_stop_words(text.lower(), rules.min_stop_words) else "Gopher, stop words"
+
+
+def _with_letter(tokens: Sequence[str]) -> int:
+    """How many tokens have a letter. Most are nothing but letters, and told at once."""
+    others = [token for token in tokens if not token.isalpha()]
+    return len(tokens) - len(others) + sum(any(map(str.isalpha, token)) for token in others)
+
+
+_STOP_WORD = re.compile(rf"(?<![a-z])(?:{'|'.join(sorted(STOP_WORDS))})(?![a-z])")
+
+
+def _has_stop_words(lowered: str, least: int) -> bool:
+    """Whether so many different stop words are in a text: in prose the first line has them."""
+    found: set[str] = set()
+    if least <= 0:
+        return True
+    for match in _STOP_WORD.finditer(lowered):
+        found.add(match.group())
+        if len(found) >= least:
+            return True
+    return False
 
 
 def gopher_repetition_reason(text: str, *, rules: GopherRepetition = _REPETITION) -> str:

@@ -269,7 +269,10 @@ class _WordTable:
         return found
 
     def _add(self, hashes: Hashes, words: list[str]) -> None:
-        encoded = [one.ids for one in self.core.encode_batch_fast(words, add_special_tokens=False)]
+        tokenize, letters = self.core.model.tokenize, _byte_letters()  # 2.7 µs a word; all of `encode` takes 7
+        encoded = [
+            [token.id for token in tokenize(word.encode().decode("latin-1").translate(letters))] for word in words
+        ]
         counts = np.array([len(ids) for ids in encoded], np.int64)
         flat = np.array([number for ids in encoded for number in ids], np.uint32)
         numbers = np.arange(self.num_words, self.num_words + len(words))
@@ -307,6 +310,14 @@ def _mixed_points() -> Hashes:
     found = (found ^ (found >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     found = (found ^ (found >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return found ^ (found >> np.uint64(31))
+
+
+@cache
+def _byte_letters() -> dict[int, int]:
+    """The letter that a byte-level BPE writes for each byte: itself where it can be seen, else one from 256 on."""
+    seen = {*range(33, 127), *range(161, 173), *range(174, 256)}
+    others = [byte for byte in range(256) if byte not in seen]
+    return {byte: byte for byte in seen} | {byte: 256 + place for place, byte in enumerate(others)}
 
 
 def _blake(word: str) -> int:

@@ -1,5 +1,7 @@
 """A tokenizer of one's own: byte-level byte-pair encoding, so that no text is outside its vocabulary."""
 
+import json
+from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ END, MASK = "<|endoftext|>", "<|mask|>"
 
 UNKNOWN = "[UNK]"
 """Of WordPiece, which has no bytes to fall back on."""
+ALPHABET = 1000
+"""Of WordPiece, as BERT's had it."""
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
@@ -47,20 +51,37 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast
 def train_wordpiece(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast":
     """Train a WordPiece tokenizer of `vocab_size` entries (Schuster and Nakajima 2012; Devlin et al. 2018).
 
-    Words are BERT's, case is kept, and what is in no alphabet becomes `[UNK]`: other than bytes, it cannot write
-    everything. The same texts give the same tokenizer, in any order and with any number of threads.
+    Words are BERT's, case is kept, and a character that is not among the `ALPHABET` commonest becomes `[UNK]`: other
+    than bytes, it cannot write everything. The same texts give the same tokenizer, in any order and with any number of
+    threads: left alone, the trainer numbers `##a`, `##b` … as they come out of a hash table, another way each time, and
+    with them decides between pairs that are as frequent.
     """
     import tokenizers
     import transformers
 
+    texts = list(texts)
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text)
+    common = sorted((one for one in counts if not one.isspace()), key=lambda one: (-counts[one], one))[:ALPHABET]
+    alphabet = sorted(common)
+    special = [END, MASK, UNKNOWN]
     core = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=UNKNOWN))
     core.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
     core.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    core.decoder = tokenizers.decoders.WordPiece()
     trainer = tokenizers.trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=[END, MASK, UNKNOWN], show_progress=False
+        vocab_size=vocab_size,
+        special_tokens=[*special, *alphabet, *(f"##{one}" for one in alphabet)],
+        initial_alphabet=alphabet,
+        limit_alphabet=len(alphabet),
+        show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
+    vocab = json.loads(core.to_str())["model"]["vocab"]
+    core = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token=UNKNOWN))  # where letters are not special
+    core.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=False)
+    core.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    core.decoder = tokenizers.decoders.WordPiece()
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=END,
@@ -71,6 +92,13 @@ def train_wordpiece(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokeniz
         split_special_tokens=True,
         clean_up_tokenization_spaces=False,
     )
+
+
+def is_byte_level(tokenizer: "PreTrainedTokenizerFast") -> bool:
+    """Whether its tokens are bytes of the text, all of it, so that `token_bytes` counts them."""
+    import tokenizers
+
+    return isinstance(tokenizer.backend_tokenizer.decoder, tokenizers.decoders.ByteLevel)
 
 
 def token_bytes(tokenizer: "PreTrainedTokenizerFast") -> list[int]:

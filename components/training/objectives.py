@@ -90,7 +90,7 @@ class Rows:
 
         With `document_masks` also segments (B, T): the number of the document that a place belongs to.
         """
-        rows = self.tokens[numbers]
+        rows = self.tokens[numbers].long()  # of a packed corpus: mapped, and two bytes each
         objective = objective_of(self.recipe)
         draw = generator(self.recipe.seed, *purpose)
         if objective == "causal":
@@ -141,8 +141,8 @@ class Rows:
         own = torch.tensor(numbers)
         second = torch.where(goes_on, own, (own + away) % many)
         return {
-            "input_ids": self.tokens[own, :half],
-            "decoder_input_ids": self.tokens[second, half : 2 * half],
+            "input_ids": self.tokens[own, :half].long(),
+            "decoder_input_ids": self.tokens[second, half : 2 * half].long(),
             "labels": goes_on.float(),
         }
 

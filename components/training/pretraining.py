@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.data import tables
+from components.data import packing, tables
 from components.errors import DataError, MappingError
 from components.models.characters import character_bytes, character_tokenizer
 from components.models.families import FAMILIES
-from components.models.tokenizer import token_bytes, train_bpe
+from components.models.tokenizer import is_byte_level, token_bytes, train_bpe
 from components.recipes import Pretrain
 from components.training import lock as locks
 from components.training import result
@@ -21,6 +21,7 @@ from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import derive, generator
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 MAX_HELDOUT_ROWS = 256
@@ -29,7 +30,10 @@ MAX_HELDOUT_ROWS = 256
 
 def take_lock(recipe: Pretrain, *, data_dir: Path) -> locks.Lock:
     """The lock of a pretraining that has not begun."""
-    table = {recipe.table: tables.table_sha256(data_dir, recipe.table)}
+    if recipe.packed is not None:
+        table = {f"packed/{recipe.packed.name}": packing.read_info(recipe.packed).sha256()}
+    else:
+        table = {recipe.table: tables.table_sha256(data_dir, recipe.table)}
     return locks.take(recipe, tables=table, module=__name__)
 
 
@@ -54,29 +58,24 @@ def pretrain(
     """
     import torch
 
-    info = tables.table_info(data_dir, recipe.table)
-    if info.task != "corpus":
-        raise MappingError(
-            f"table {recipe.table!r} is of task {info.task}, not a corpus", "name a corpus in the recipe"
-        )
+    if recipe.packed is None and (task := tables.table_info(data_dir, recipe.table).task) != "corpus":
+        raise MappingError(f"table {recipe.table!r} is of task {task}, not a corpus", "name a corpus in the recipe")
     lock = take_lock(recipe, data_dir=data_dir)
     if done := result.load(run_dir, lock):
         return done
     family, objective = FAMILIES[recipe.family], objective_of(recipe)
-    texts = {split: list(tables.read_split(data_dir, recipe.table, split)["text"]) for split in ("train", "heldout")}
     has_characters = recipe.tokenizer == "characters"
-    tokenizer = (character_tokenizer if has_characters else train_bpe)(texts["train"], recipe.vocab_size)
+    tokenizer, train, heldout = _corpus(recipe, data_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
-    train = rows_of(texts["train"], tokenizer, recipe.max_length_tokens)
-    heldout = rows_of(texts["heldout"], tokenizer, recipe.max_length_tokens)
     fewest = 2 if objective == "continuation" else 1  # another row, whose text does not follow
     for short, found in (("train", train), ("heldout", heldout)):
         if len(found) < fewest:
             raise DataError(
-                f"split {short} of {recipe.table!r} is shorter than {fewest * recipe.max_length_tokens + 1} tokens",
+                f"split {short} of {recipe.packed or recipe.table} is shorter than "
+                f"{fewest * recipe.max_length_tokens + 1} tokens",
                 "ingest more text, or lower max_length_tokens",
             )
-    train, heldout = evenly(train, recipe.max_train_rows), evenly(heldout, MAX_HELDOUT_ROWS)
+    train, heldout = evenly(train, recipe.max_train_rows), evenly(heldout, MAX_HELDOUT_ROWS).long()
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = family.build(recipe, len(tokenizer))
@@ -95,7 +94,7 @@ def pretrain(
         nonlocal sample
         total, count, right = _heldout(model, unseen, recipe)
         metrics["heldout_loss"] = total / count
-        if objective in {"causal", "prefix"}:
+        if objective in {"causal", "prefix"} and (has_characters or is_byte_level(tokenizer)):
             metrics["bits_per_byte"] = total / math.log(2) / size_bytes
         if objective == "continuation":  # it judges and does not write
             metrics["heldout_accuracy"] = right / count
@@ -127,6 +126,21 @@ def pretrain(
         measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(train))}
     return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample)
+
+
+def _corpus(recipe: Pretrain, data_dir: Path) -> "tuple[PreTrainedTokenizerFast, Tensor, Tensor]":
+    """The tokenizer, and the rows (n, T + 1) to train on and to be measured by."""
+    length = recipe.max_length_tokens
+    if recipe.packed is not None:
+        tokenizer = packing.tokenizer_of(recipe.packed)
+        if objective_of(recipe) == "masked" and tokenizer.mask_token_id is None:
+            raise MappingError(f"the tokenizer of {recipe.packed} has no mask token", "pack it with one that has")
+        train, heldout = (packing.rows(recipe.packed, split, length) for split in packing.SPLITS)
+        return tokenizer, train, heldout
+    texts = {split: list(tables.read_split(data_dir, recipe.table, split)["text"]) for split in ("train", "heldout")}
+    make = character_tokenizer if recipe.tokenizer == "characters" else train_bpe
+    tokenizer = make(texts["train"], recipe.vocab_size)
+    return tokenizer, rows_of(texts["train"], tokenizer, length), rows_of(texts["heldout"], tokenizer, length)
 
 
 def _heldout(model: "PreTrainedModel", rows: Rows, recipe: Pretrain) -> tuple[float, int, int]:

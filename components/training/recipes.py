@@ -2,6 +2,7 @@
 
 import math
 import re
+from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -90,6 +91,9 @@ class Training(Recipe):
 class Pretrain(Training):
     kind: Literal["pretrain"] = "pretrain"
     table: str = "corpus"
+    packed: Path | None = None
+    """A folder that `banyan data pack` made, in place of `table`: its blocks are mapped into memory, its tokenizer is
+    the model's."""
     family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert", "ngram_gpt"] = "gpt"
     objective: Literal["causal", "masked", "prefix", "continuation"] | None = None
     """What is predicted; none: what the family is for. `transformer` has two: `prefix`, the rest of a row from its
@@ -118,6 +122,14 @@ class Pretrain(Training):
     """Rows of `max_length_tokens` to train on, evenly spaced over the corpus; none: all."""
     sample_prompt: str = "def "
     sample_tokens: int = Field(48, gt=0)
+
+    @model_validator(mode="after")
+    def _has_one_corpus(self) -> Self:
+        if self.packed is not None:
+            for field in ("table", "tokenizer", "vocab_size"):
+                if getattr(self, field) != type(self).model_fields[field].default:
+                    raise ValueError(f"{field}: it has no effect beside packed, which brings its own")
+        return self
 
     @model_validator(mode="after")
     def _fits_its_family(self) -> Self:

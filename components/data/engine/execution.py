@@ -68,16 +68,24 @@ def _results(job: Job, arguments: Sequence[dict[str, Any]], resources: Resources
         return
     daft = _daft(resources)
     name = f"{job.__module__}:{job.__qualname__}"
-
-    @daft.func.batch(return_dtype=daft.DataType.string(), batch_size=1, use_process=True)
-    def work(encoded: Any) -> list[str]:
-        from components.data.engine.execution import call
-
-        return [call(name, one) for one in encoded.to_pylist()]
-
+    column = {"return_dtype": daft.DataType.string(), "batch_size": 1}
     frame = daft.from_pydict({"arguments": [json.dumps(one) for one in arguments]})
-    if resources.ray_address is not None:
-        frame = frame.into_partitions(len(arguments))
+    if resources.ray_address is None:
+
+        class Worker:
+            @daft.method.batch(**column)
+            def work(self, encoded: Any) -> list[str]:
+                return _called(name, encoded.to_pylist())
+
+        work: Any = daft.cls(Worker, max_concurrency=resources.workers, use_process=True)().work
+    else:  # not as actors: those of a lost node do not come back, and the frame with them
+        frame = frame.into_partitions(min(len(arguments), _ray_tasks()))
+
+        @daft.func.batch(use_process=True, **column)
+        def work_of_frame(encoded: Any) -> list[str]:
+            return _called(name, encoded.to_pylist())
+
+        work = work_of_frame
     try:
         for row in frame.select(work(frame["arguments"]).alias("result")).iter_rows(results_buffer_size=1):
             yield json.loads(row["result"])
@@ -86,6 +94,17 @@ def _results(job: Job, arguments: Sequence[dict[str, Any]], resources: Resources
         raise DataError(
             f"{job.__name__} failed: {cause!r}", "what is done stays done; mend it and start again"
         ) from err
+
+
+def _ray_tasks() -> int:
+    """Two tasks a core: each starts a process, and what a lost one had done of its parts is not done again."""
+    import ray
+
+    return 2 * max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def _called(name: str, encoded: Sequence[str]) -> list[str]:
+    return [call(name, one) for one in encoded]
 
 
 def call(name: str, encoded: str) -> str:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from components.ledger.schema import FATES
-from dashboard import people, widgets
+from dashboard import answers, people, widgets
 from dashboard.records import Answered, Seat, StoreError
 from dashboard.state import REFRESH_SECONDS, memory, read, stores
 from dashboard.stores import PAGE_ROWS
@@ -29,15 +29,24 @@ def ask(seat: Seat, say: Words) -> None:
             on_click=st.session_state.__setitem__,
             args=(box, seat.example),
         )
-    if not asked:
+        both = seat.has_challenger and people.can("preference")
+        compared = both and st.button(say("playground.ask.both"), icon=":material/compare:")
+    if not asked and not compared:
         return
     st.session_state.pop("answered", None)
+    st.session_state.pop("pair", None)
     if not question.strip():
         widgets.status("waiting", say("playground.blank"))
         return
     try:
-        with st.spinner(say("playground.waiting")):
-            st.session_state["answered"] = stores().ask(seat.table, question)
+        if compared:
+            with st.spinner(say("playground.waiting")):
+                st.session_state["pair"] = stores().compare(seat.table, question, actor=people.actor())
+        elif seat.task in answers.WRITES:
+            st.session_state["answered"] = answers.streamed(seat, question)
+        else:
+            with st.spinner(say("playground.waiting")):
+                st.session_state["answered"] = stores().ask(seat.table, question)
     except StoreError as err:
         widgets.box(Box("failed", say("playground.failed"), str(err)))
 

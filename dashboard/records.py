@@ -182,6 +182,8 @@ class Seat:
     task: str
     example: str
     labels: tuple[str, ...]
+    has_challenger: bool = False
+    """Whether somebody can be asked beside the champion."""
 
 
 @dataclass(frozen=True)

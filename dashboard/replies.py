@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import httpx
 
 from components.errors import BanyanError, RegistryUnavailable
 from dashboard.records import (
+    Answered,
     Bin,
     DataVersion,
     ModelVersion,
@@ -190,7 +191,39 @@ def seat_of(row: Mapping[str, Any]) -> Seat:
         task=row.get("task") or "",
         example=row.get("example") or "",
         labels=tuple(row.get("labels") or ()),
+        has_challenger=bool(row.get("has_challenger")),
     )
+
+
+def answered_of(reply: Mapping[str, Any], table: str, question: str) -> Answered:
+    return Answered(
+        request_id=reply["request_id"],
+        table=table,
+        question=question,
+        output=reply["output"],
+        confidence=reply.get("confidence"),
+        alternatives=tuple((row["label"], float(row["probability"])) for row in reply.get("alternatives") or ()),
+        receipt=reply["receipt"],
+    )
+
+
+def pieces_of(lines: Iterable[str]) -> Iterator[str | Mapping[str, Any]]:
+    """Of a stream of events: the text piece by piece, then the receipt.
+
+    Raises:
+        Refused: the gateway says in the stream that it failed.
+    """
+    for line in lines:
+        if not line.startswith("data: ") or line == "data: [DONE]":
+            continue
+        content = json.loads(line.removeprefix("data: "))
+        if "error" in content:
+            raise Refused(503, str(content["error"].get("message")), str(content["error"].get("remedy") or ""))
+        for choice in content.get("choices", ()):
+            if choice.get("text"):
+                yield str(choice["text"])
+        if "receipt" in content:
+            yield content["receipt"]
 
 
 def bins_of(rows: "pd.DataFrame", *, num_bins: int = 10) -> tuple[Bin, ...]:

@@ -38,11 +38,13 @@ from dashboard.records import (
 )
 from dashboard.replies import (
     activity,
+    answered_of,
     bins_of,
     data_version,
     json_of,
     model_version,
     path_of,
+    pieces_of,
     plan_of,
     read_json,
     run_of,
@@ -362,18 +364,54 @@ class Stores:
         """One answer of the table's champion."""
         with self._gateway(ANSWER) as http:
             reply = json_of(http.post(f"/v1/tasks/{table}", json={"input": question}))
-        return Answered(
-            request_id=reply["request_id"],
-            table=table,
-            question=question,
-            output=reply["output"],
-            confidence=reply.get("confidence"),
-            alternatives=tuple((row["label"], float(row["probability"])) for row in reply.get("alternatives") or ()),
-            receipt=reply["receipt"],
-        )
+        return answered_of(reply, table, question)
+
+    def stream(self, table: str, question: str) -> Iterator[str | Answered]:
+        """The champion's text piece by piece as it is written, then the whole with its receipt."""
+        body, said = {"model": table, "prompt": question, "stream": True}, []
+        with self._gateway(ANSWER) as http, http.stream("POST", "/v1/completions", json=body) as reply:
+            if reply.is_error:
+                reply.read()
+                json_of(reply)
+            for piece in pieces_of(reply.iter_lines()):
+                if isinstance(piece, str):
+                    said.append(piece)
+                    yield piece
+                else:
+                    known = {"request_id": piece["request_id"], "output": "".join(said).strip(), "receipt": piece}
+                    yield answered_of(known, table, question)
+
+    def run_examples(self, program: str, examples: str) -> str:
+        """A program's doctest examples, run in the sandbox: `passed`, or what happened.
+
+        Raises:
+            SandboxUnavailable: code that nobody has read cannot be isolated here.
+        """
+        from components.tasks.code import passes
+
+        return passes(program, examples=examples)
+
+    def compare(self, table: str, question: str, *, actor: Actor) -> tuple[Answered, ...]:
+        """Champion and challenger on the same text, in an order that was drawn."""
+        with translated("ledger", "the ledger"):
+            require("preference", subject=table, actor=actor, ledger=self._writable())
+        with self._gateway(ANSWER) as http:
+            found = json_of(http.post(f"/v1/tasks/{table}/compare", json={"input": question}))
+        return tuple(answered_of(reply, table, question) for reply in found["answers"])
+
+    def prefer(self, better: Answered, other: Answered, *, actor: Actor) -> str:
+        """Keep which of two answers somebody likes better; the feedback's id."""
+        return self.give_feedback(better.request_id, actor=actor, kind="prefer", other_request_id=other.request_id)
 
     def give_feedback(
-        self, request_id: str, *, actor: Actor, kind: str, correction: str = "", comment: str = ""
+        self,
+        request_id: str,
+        *,
+        actor: Actor,
+        kind: str,
+        correction: str = "",
+        comment: str = "",
+        other_request_id: str = "",
     ) -> str:
         """The feedback's id, once the gateway has it for good.
 
@@ -383,8 +421,9 @@ class Stores:
             require("feedback", subject=request_id, actor=actor, ledger=self._writable())
         feedback_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{CHANNEL}/{request_id}").hex
         body = {"feedback_id": feedback_id, "request_id": request_id, "kind": kind, "channel": CHANNEL}
-        told = (("correction", correction), ("comment", comment), ("subject", actor.subject))
-        body |= {name: text for name, text in told if text}
+        told = {"correction": correction, "comment": comment, "subject": actor.subject}
+        told |= {"other_request_id": other_request_id}
+        body |= {name: text for name, text in told.items() if text}
         with self._gateway(QUICK) as http:
             return str(json_of(http.post("/v1/feedback", json=body))["feedback_id"])
 

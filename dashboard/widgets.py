@@ -223,9 +223,5 @@ def steps(shown: Iterable[FateStep]) -> None:
     )
 
 
-def answer(output: str, caption: str) -> None:
-    st.html(f'<div class="b-answer"><div class="c">{escape(caption)}</div><div class="o">{escape(output)}</div></div>')
-
-
 def preformatted(text: str) -> None:
     st.html(f'<pre class="b-pre">{escape(text)}</pre>')

@@ -18,6 +18,7 @@ from components.ledger.store import Ledger
 from components.serving import problems
 from components.serving.auth import LOOPBACK_NAMES, refuse_open_binding
 from components.serving.champions import Champions
+from components.serving.compare import router as compare_router
 from components.serving.gateway import Gateway
 from components.serving.limits import BodyLimit
 from components.serving.metrics import Metrics
@@ -63,6 +64,7 @@ def create_app(
     app.include_router(router(gateway))
     app.include_router(openai_router(gateway))
     app.include_router(traffic_router(gateway))
+    app.include_router(compare_router(gateway))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=problems.too_large(MAX_BODY_BYTES))
     if settings.is_loopback:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)

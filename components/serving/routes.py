@@ -146,5 +146,6 @@ def _describe(seat: Seat) -> dict[str, Any]:
             "generation": engine.generation,
             "since": seat.since,
             "num_waiting": seat.batcher.num_waiting,
+            "has_challenger": any(arm.batcher for arm in seat.arms.values()),
         }
     return about

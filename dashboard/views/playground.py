@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import panels, widgets
+from dashboard import answers, panels, widgets
 from dashboard.records import Answered
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.playground import answer_view, answering, loading, seat_note
@@ -11,9 +11,9 @@ from dashboard.viewmodels.shapes import notice
 say = words()
 
 
-def answer(answered: Answered) -> None:
+def answer(answered: Answered, task: str) -> None:
     view = answer_view(answered, say)
-    widgets.answer(view.output, view.caption)
+    answers.show(answered, task, say, caption=view.caption)
     if view.alternatives:
         widgets.section(say("playground.alternatives"))
         widgets.bars(view.alternatives)
@@ -42,9 +42,12 @@ def show() -> None:
             widgets.status("waiting", note)
         panels.ask(seat, say)
     answered = st.session_state.get("answered")
+    pair = st.session_state.get("pair")
     with right:
-        if answered and answered.table == table:
-            answer(answered)
+        if pair and pair[0].table == table:
+            answers.pair(pair, seat.task, say)
+        elif answered and answered.table == table:
+            answer(answered, seat.task)
             panels.judge(answered, seat, say)
         else:
             widgets.empty(say, "playground.here")

@@ -91,7 +91,7 @@ def measure(browser: Browser, url: str, name: str) -> tuple[float, float]:
     content = seconds_to(page, lambda: page.goto(f"{url}/{path}"), CONTENT[name])
     settled(page)
     sidebar = page.get_by_test_id("stSidebar")
-    switch = seconds_to(page, sidebar.get_by_text("中文").click, ".b-title:text-matches('[\\u4e00-\\u9fff]')")
+    switch = seconds_to(page, sidebar.get_by_text("中文").click, ".b-title:text-matches('[一-龥]')")
     settled(page)
     sidebar.get_by_text("English").click()
     page.locator(".b-title:text-matches('^[A-Z]')").first.wait_for()

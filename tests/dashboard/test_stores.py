@@ -146,3 +146,27 @@ def test_a_server_that_answers_in_another_form_is_an_error_too(installation: Ins
 def test_records_cannot_be_changed(stores: Stores) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         stores.models()[0].version = 9  # type: ignore[misc]
+
+
+def test_a_text_is_told_piece_by_piece_and_then_whole_with_its_receipt(stores: Stores) -> None:
+    told = list(stores.stream("summary", "def add(a, b):\n    return a + b"))
+    whole = told[-1]
+    assert not isinstance(whole, str)
+    assert "".join(piece for piece in told[:-1] if isinstance(piece, str)) == whole.output
+    assert (whole.receipt["model"], whole.request_id) == ("banyan-summary", whole.receipt["request_id"])
+
+
+def test_what_trainings_cost_comes_with_its_energy_and_where_that_is_known_from(stores: Stores) -> None:
+    found = [cost for cost in stores.costs().costs if cost.stage == "train"]
+    assert len(found) == 5
+    assert {(cost.energy_source or "").split(":")[0] for cost in found} == {"estimate"}
+
+
+def test_the_evidence_of_a_comparison_is_whole(stores: Stores) -> None:
+    look = stores.looks("banyan-library")[-1]
+    assert (look.model_version, look.against_version) == (3, 1)
+    assert {"slices", "calibration", "seeds", "probe", "look"} <= set(look.evidence)
+    version = next(model for model in stores.models() if (model.table, model.version) == ("library", 3))
+    bins = stores.reliability(version)
+    assert sum(one.count for one in bins) == 200
+    assert all(0 <= one.confidence <= 1 and 0 <= one.score <= 1 for one in bins)

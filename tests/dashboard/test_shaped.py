@@ -1,0 +1,66 @@
+"""Answers take the shape of their task, and one that is not what its task promises is shown as it came."""
+
+import json
+
+from dashboard.records import Answered
+from dashboard.viewmodels.shaped import Piece, examples, shaped
+
+
+def answered(question: str, output: str) -> Answered:
+    return Answered("r", "t", question, output, 0.9, (), {"model": "m", "version": 1})
+
+
+def test_entities_are_marked_where_they_stand() -> None:
+    text = "Use pandas, not Excel."
+    spans = [{"start": 16, "end": 21, "text": "Excel", "type": "product"}, {"start": 4, "end": 10, "type": "library"}]
+    found = shaped(answered(text, json.dumps(spans)), "entities")
+    assert found.pieces == (
+        Piece("Use "), Piece("pandas", "library"), Piece(", not "), Piece("Excel", "product"), Piece("."),
+    )  # fmt: skip
+
+
+def test_spans_that_overlap_or_lie_outside_lose_no_text() -> None:
+    spans = [
+        {"start": 0, "end": 3, "type": "a"},
+        {"start": 2, "end": 5, "type": "b"},
+        {"start": 4, "end": 99, "type": "c"},
+    ]
+    found = shaped(answered("abcdef", json.dumps(spans)), "entities")
+    assert "".join(piece.text for piece in found.pieces) == "abcdef"
+    assert [piece.mark for piece in found.pieces if piece.mark] == ["a"]
+
+
+def test_no_entities_is_said() -> None:
+    assert shaped(answered("nothing here", "[]"), "entities").is_empty
+
+
+def test_an_answer_is_marked_in_its_context() -> None:
+    text = "What is alpha?\nDamping, default=0.85. More."
+    start = text.index("0.85")
+    said = json.dumps({"answer": "0.85", "start": start, "end": start + 4})
+    found = shaped(answered(text, said), "question_answering")
+    assert found.question == "What is alpha?"
+    assert [piece.text for piece in found.pieces if piece.mark] == ["0.85"]
+    assert "".join(piece.text for piece in found.pieces) == "Damping, default=0.85. More."
+
+
+def test_a_context_without_an_answer_says_so() -> None:
+    found = shaped(answered("Why?\nBecause.", '{"answer": null}'), "question_answering")
+    assert found.is_empty
+    assert found.pieces == (Piece("Because."),)
+
+
+def test_code_goes_on_where_the_prompt_ends() -> None:
+    found = shaped(answered('def two():\n    """Two."""', "    return 2"), "code")
+    assert found.pieces[0].text == 'def two():\n    """Two."""\n    return 2\n'
+
+
+def test_the_examples_of_a_prompt_are_its_docstrings() -> None:
+    assert examples('def f(x):\n    """F.\n\n    >>> f(1)\n    2\n    """').endswith(">>> f(1)\n2")
+    assert examples('def f(x):\n    """F."""') == ""
+    assert examples("not python at all (") == ""
+
+
+def test_what_is_not_in_the_tasks_form_is_shown_as_it_came() -> None:
+    for task in ("entities", "question_answering"):
+        assert shaped(answered("a text", "I do not know."), task).pieces == (Piece("I do not know."),)

@@ -50,6 +50,10 @@ def rotated(heads: "Tensor", cos: "Tensor", sin: "Tensor") -> "Tensor":
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
+class _Zero(nn.Linear):
+    """A map that starts at zero: a block that ends with it begins as the identity."""
+
+
 class Block(GradientCheckpointingLayer):
     """Attention and a feed-forward net with squared ReLU (So et al. 2021, arXiv 2109.08668), each around a sum."""
 
@@ -57,9 +61,10 @@ class Block(GradientCheckpointingLayer):
         super().__init__()
         self.num_heads = config.num_attention_heads
         width = config.hidden_size
-        self.query, self.key, self.value, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
+        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.out = _Zero(width, width, bias=False)
         self.inner = nn.Linear(width, config.intermediate_size, bias=False)
-        self.outer = nn.Linear(config.intermediate_size, width, bias=False)
+        self.outer = _Zero(config.intermediate_size, width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, hidden: "Tensor", cos: "Tensor", sin: "Tensor", mask: "Tensor") -> "Tensor":
@@ -89,19 +94,16 @@ class NgramGptLanguageModel(PreTrainedModel):
         self.embedding = nn.Embedding(config.context_size * config.vocab_size, config.hidden_size)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_hidden_layers))
         self.dropout = nn.Dropout(config.dropout)
-        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.lm_head = _Zero(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):  # a sum of n of them has variance 1
             nn.init.normal_(module.weight, std=self.config.context_size**-0.5)
+        elif isinstance(module, _Zero):
+            nn.init.zeros_(module.weight)
         elif isinstance(module, nn.Linear):
             nn.init.uniform_(module.weight, -(bound := module.in_features**-0.5), bound)
-        if isinstance(module, Block):  # every block begins as the identity
-            nn.init.zeros_(module.out.weight)
-            nn.init.zeros_(module.outer.weight)
-        elif module is self.lm_head:
-            nn.init.zeros_(module.weight)
 
     def get_input_embeddings(self) -> nn.Module:
         return self.embedding

@@ -56,6 +56,9 @@ def trainings(small_data, small_bert, small_llama, classify, write_lines, read_c
         "feedforward, adam, l1": pretrained(
             family="feedforward", num_heads=None, context_tokens=3, optimizer="adam", l1=1e-3
         ),
+        "ngram_gpt, characters, muon": pretrained(
+            family="ngram_gpt", tokenizer="characters", context_tokens=3, optimizer="muon", table_learning_rate=0.01
+        ),
         "rnn, momentum": pretrained(family="rnn", num_heads=None, optimizer="sgd", momentum=0.9),
         "gru, wsd": pretrained(family="gru", num_heads=None, schedule="wsd", decay_share=0.4, num_accumulation_steps=2),
         "gpt2, document masks": pretrained(family="gpt2", document_masks=True, label_smoothing=0.1),
@@ -89,6 +92,7 @@ NAMES = [
     "lstm",
     "bert",
     "feedforward, adam, l1",
+    "ngram_gpt, characters, muon",
     "rnn, momentum",
     "gru, wsd",
     "gpt2, document masks",

@@ -147,9 +147,10 @@ def test_an_option_that_the_family_does_not_have_is_refused(family, field, value
         parse_recipe({**recipe(family).model_dump(), field: value})
 
 
-def test_a_feed_forward_model_must_be_told_how_far_it_looks_back():
-    with pytest.raises(RecipeError, match="context_tokens: feedforward needs it"):
-        parse_recipe({**recipe("feedforward").model_dump(), "context_tokens": None})
+def test_a_model_of_the_last_few_tokens_must_be_told_how_far_it_looks_back():
+    for name in ("feedforward", "ngram_gpt"):
+        with pytest.raises(RecipeError, match=f"context_tokens: {name} needs it"):
+            parse_recipe({**recipe(name).model_dump(), "context_tokens": None})
 
 
 def test_an_embedding_of_another_width_has_an_output_layer_of_its_own():

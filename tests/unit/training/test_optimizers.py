@@ -1,6 +1,9 @@
+import pytest
 import torch
 import transformers
 
+from components.errors import RecipeError
+from components.recipes import parse_recipe
 from components.training import optimizers
 
 
@@ -66,3 +69,13 @@ def test_frozen_weights_are_left_out(classify):
     network.bert.requires_grad_(False)
     [sgd] = optimizers.build(network, classify.model_copy(update={"optimizer": "sgd"}))
     assert names(network, sgd) == {"classifier.weight", "classifier.bias"}
+
+
+def test_what_muon_leaves_to_adamw_may_have_a_rate_of_its_own(classify):
+    fields = {"optimizer": "muon", "learning_rate": 0.01}
+    one = optimizers.build(model(), classify.model_copy(update=fields))
+    two = optimizers.build(model(), classify.model_copy(update=fields | {"table_learning_rate": 0.03}))
+    assert [o.param_groups[0]["initial_lr"] for o in one] == [0.01, 0.01]
+    assert [o.param_groups[0]["initial_lr"] for o in two] == [0.01, 0.03]
+    with pytest.raises(RecipeError, match="table_learning_rate: adamw has one rate"):
+        parse_recipe({**classify.model_dump(), "table_learning_rate": 0.03})

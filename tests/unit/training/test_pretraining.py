@@ -19,8 +19,9 @@ def changed(recipe, **fields):
 
 def of(family):
     """The fields of a tiny recipe that go with a family."""
-    heads = 2 if family in {"gpt", "gpt2", "transformer", "bert"} else None
-    return {"family": family, "num_heads": heads, "context_tokens": 4 if family == "feedforward" else None}
+    heads = 2 if family in {"gpt", "gpt2", "transformer", "bert", "ngram_gpt"} else None
+    context = 4 if family in {"feedforward", "ngram_gpt"} else None
+    return {"family": family, "num_heads": heads, "context_tokens": context}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -124,3 +125,16 @@ def test_a_table_that_is_no_corpus_and_a_corpus_that_is_too_short_are_named(read
         pretrain(changed(read_corpus, table="topics"), data_dir=small_data, run_dir=tmp_path)
     with pytest.raises(DataError, match="shorter than 100001 tokens"):
         pretrain(changed(read_corpus, max_length_tokens=100_000), data_dir=small_data, run_dir=tmp_path)
+
+
+def test_a_model_of_characters_reads_and_writes_them(read_corpus, small_data, tmp_path):
+    recipe = changed(read_corpus, num_steps=20, tokenizer="characters", **of("ngram_gpt"))
+    done = pretrain(recipe, data_dir=small_data, run_dir=tmp_path)
+    model, tokenizer = load_language_model(done.model_dir)
+    [text] = tables.read_split(small_data, "corpus", "heldout")["text"]
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer) == len(set(text)) + 2 == model.config.vocab_size
+    # one byte a character here: nats and bits differ by the logarithm alone
+    assert done.metrics["bits_per_byte"] == pytest.approx(done.metrics["heldout_loss"] / math.log(2), rel=1e-3)
+    assert done.sample.startswith(recipe.sample_prompt)
+    assert len(done.sample) > len(recipe.sample_prompt)

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """SQLAlchemy URL; default: SQLite in the workspace."""
     data_remote: str | None = None
     """DVC remote; default: a folder in the workspace."""
+    ray_address: str | None = None
+    """A Ray cluster that `banyan data pack` runs on, as `ray.init` takes it; default: this machine."""
     api_key: SecretStr | None = None
     """Operators' key: required by the gateway when set, and mandatory off loopback."""
     prompt_retention_days: int = Field(30, ge=0)
@@ -80,6 +82,11 @@ class Workspace:
     def data(self) -> Path:
         """The DVC repository: `repo/`, `versions/<md5>/`, `staging/`, `failed/`, `docs/`, `HEAD`."""
         return self.root / "data"
+
+    @property
+    def packed(self) -> Path:
+        """Packed corpora, one folder each."""
+        return self.root / "packed"
 
     @property
     def inputs(self) -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import UsageError
+from flows.cli_pack import pack
 from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+app.command()(pack)
 Version = Annotated[str, typer.Argument(help="A version's id or how it begins; HEAD is the current one.")]
 
 

@@ -1,0 +1,133 @@
+"""MLflow's copy of the ledger against a real MLflow: late when it is down, never lost, never twice."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+
+import httpx
+import pytest
+
+from components.ledger.mirror import Mirror, assessment_id, trace_id
+from components.ledger.store import Ledger
+from components.refs import ModelRef
+from components.settings import Settings
+
+MODEL = ModelRef(name="banyan-library", version=3, run_id="r", weights_sha256="a" * 64)
+
+
+class Server:
+    """MLflow as the stack starts it; `kill` is `kill -9`."""
+
+    def __init__(self, folder) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.database = folder / "mlflow.db"
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        argv += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
+        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(argv, env=env, start_new_session=True, **quiet)
+        give_up = time.monotonic() + 150
+        while True:
+            try:
+                if httpx.get(f"{self.url}/health", trust_env=False).status_code == 200:
+                    return
+            except httpx.HTTPError:
+                assert time.monotonic() < give_up
+                time.sleep(0.1)
+
+    def kill(self) -> None:
+        if self.process:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def rows(self, query: str) -> list[tuple]:
+        with sqlite3.connect(self.database) as database:
+            return database.execute(query).fetchall()
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(tmp_path)
+    yield server
+    server.kill()
+
+
+def ask(ledger: Ledger, number: int) -> str:
+    request_id = uuid.uuid4().hex
+    text = f"text {number}, write to ann@example.org"
+    ledger.record_answer(
+        request_id, table="library", model=MODEL, template_sha256="", generation={}, text=text, output="sympy"
+    )
+    return request_id
+
+
+@pytest.mark.timeout(240)
+def test_answers_and_feedback_reach_mlflow_late_whole_masked_and_once(server, tmp_path, monkeypatch):
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
+    now = [0.0]
+    with Ledger(Settings()) as ledger, httpx.Client(timeout=30, trust_env=False) as client:
+        mirror = Mirror(ledger, lambda: server.url, client, now=lambda: now[0])
+        requests = [ask(ledger, number) for number in range(60)]
+        kinds = [{"kind": "approve"}, {"kind": "rate", "rating": 4}, {"kind": "correct", "correction": "networkx"}]
+        kinds += [{"kind": "prefer", "other_request_id": None}, {"kind": "comment", "comment": "odd"}]
+        given = []
+        for number, more in enumerate(kinds):
+            if more["kind"] == "prefer":
+                more = {"kind": "reject"}
+            ledger.record_feedback(f"feedback-{number}", request_id=requests[number], subject="Ann", **more)
+            given.append(f"feedback-{number}")
+
+        assert mirror.step() == 0, "nobody is there"
+        assert ledger.num_undelivered(to="mlflow") == 65
+        assert mirror.step() == 0, "and nobody is asked again at once"
+        server.start()
+        now[0] += 100
+        assert mirror.step() == 50
+        assert mirror.step() == 15
+        assert ledger.num_undelivered(to="mlflow") == 0
+
+        first = trace_id(requests[0])
+        about = client.get(f"{server.url}/api/3.0/mlflow/traces/{first}").json()["trace"]["trace_info"]
+        assert "[EMAIL_1]" in about["request_preview"]
+        assert "ann@example.org" not in str(about)
+        assert (about["tags"]["banyan.version"], about["assessments"][0]["feedback"]["value"]) == ("3", True)
+        assert "Ann" not in str(about), "people are pseudonyms there, too"
+
+        # Told again, as after a crash between MLflow's yes and ours.
+        assert mirror._send([ledger.answer(request) for request in requests])
+        assert all(mirror._assess(ledger.feedback_row(one)) for one in given)
+        assert server.rows("SELECT count(*) FROM trace_info") == [(60,)]
+        assert server.rows("SELECT count(*) FROM spans") == [(60,)]
+        assert {one for (one,) in server.rows("SELECT assessment_id FROM assessments")} == {
+            assessment_id(one) for one in given
+        }
+
+        server.kill()
+        later = ask(ledger, 61)  # nobody waits for MLflow
+        assert mirror.step() == 0
+        assert [row.payload["request_id"] for row in ledger.undelivered(to="mlflow")] == [later]
+        assert server.rows("SELECT count(*) FROM trace_info") == [(60,)], "what was acknowledged is there"
+
+
+def test_the_share_of_traces_is_a_setting_and_none_is_none(tmp_path, monkeypatch):
+    for share, waiting in (("0", 0), ("0.5", None), ("1", 40)):
+        monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / share))
+        monkeypatch.setenv("BANYAN_TRACE_SHARE", share)
+        with Ledger(Settings()) as ledger:
+            for number in range(40):
+                ask(ledger, number)
+            found = ledger.num_undelivered(to="mlflow")
+            assert found == waiting if waiting is not None else 5 <= found <= 35
+            assert ledger.num_undelivered() == 0, "Prefect's lane has nothing of it"

@@ -310,7 +310,7 @@ class ScreeningPolicy(Recipe):
 
 
 class TriggerPolicy(Recipe):
-    """When new feedback is enough to retrain."""
+    """When a retraining starts by itself, and what keeps it from starting."""
 
     kind: Literal["trigger"] = "trigger"
     minimum_feedback: int = Field(200, gt=0)
@@ -319,6 +319,18 @@ class TriggerPolicy(Recipe):
     """How long no new row must have arrived: a burst is consumed whole."""
     longest_wait_seconds: float = Field(600.0, gt=0)
     """Retrain even if rows keep arriving."""
+    on_new_data: bool = False
+    """Also when the table's labelled rows are others than the champion was trained on."""
+    maximum_drift: float | None = Field(None, gt=0, le=1)
+    """Also when those drifted by more than this (effect size: 0.1 is small, 0.3 medium, 0.5 large); None: never."""
+    on_failed_canary: bool = False
+    """Also when the watch took a version back."""
+    rest_seconds: float = Field(0.0, ge=0)
+    """How long no retraining of the table begins after one has ended, whatever the cause."""
+    maximum_a_day: int | None = Field(None, gt=0)
+    """No more retrainings of a table than these in 24 hours; None: any number."""
+    minimum_gain_an_hour: float = Field(0.0, ge=0)
+    """Of the gate's metric, expected from the retrainings of before, for an hour of training; 0: it is not weighed."""
     watch: WatchPolicy = WatchPolicy()
     """How the champion that comes of it is watched."""
 

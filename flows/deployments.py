@@ -52,6 +52,43 @@ class Deployment:
     """Of the runs that the schedule starts."""
 
 
+@dataclass(frozen=True)
+class Bell:
+    """An event at which a retraining looks whether it should begin."""
+
+    name: str
+    description: str
+    event: str
+    resource: str
+    """What the id of the event's resource begins with; the table's name follows."""
+
+    @property
+    def table(self) -> str:
+        """The table's name, as a template of Prefect's."""
+        return "{{ event.resource.id | replace('" + self.resource + "', '') }}"
+
+
+BELLS = (
+    Bell(
+        "enough feedback starts a retraining",
+        "The ledger counts and rings; the retraining counts again before it begins.",
+        "banyan.feedback.ready",
+        "banyan.table.",
+    ),
+    Bell(
+        "new data starts a retraining",
+        "An ingest rings; the retraining compares with the data that the champion was trained on, and looks for drift.",
+        "banyan.data.changed",
+        "banyan.table.",
+    ),
+    Bell(
+        "a failed canary starts a retraining",
+        "The journal rings at a roll-back; the retraining begins where it was the watch's, and the trigger wants it.",
+        "banyan.model.rolled-back",
+        "banyan.model.banyan-",
+    ),
+)
+
 TRAININGS = ("flows.pretrain.pretrain", "flows.finetune.finetune", "flows.retrain.retrain")
 DEPLOYMENTS = (
     Deployment("flows.ingest.ingest"),
@@ -223,15 +260,14 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
         ),
     ]
     if retrain is not None:
-        table = "{{ event.resource.id | replace('banyan.table.', '') }}"
-        found.append(
+        found += [
             AutomationCore(
-                name="banyan: enough feedback starts a retraining",
-                description="The ledger counts and rings; the retraining counts again before it begins.",
+                name=f"banyan: {bell.name}",
+                description=bell.description,
                 trigger=EventTrigger(
                     posture=Posture.Reactive,
-                    expect={"banyan.feedback.ready"},
-                    match=resource(id="banyan.table.*"),
+                    expect={bell.event},
+                    match=resource(id=f"{bell.resource}*"),
                     threshold=1,
                     within=timedelta(0),
                 ),
@@ -239,12 +275,13 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
                     RunDeployment(
                         source="selected",
                         deployment_id=retrain,
-                        parameters=by_itself({"__prefect_kind": "jinja", "template": table}),
+                        parameters=by_itself({"__prefect_kind": "jinja", "template": bell.table}),
                         job_variables=None,
                     )
                 ],
             )
-        )
+            for bell in BELLS
+        ]
     return found
 
 

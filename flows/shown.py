@@ -11,11 +11,13 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from components.data import versioning
 from components.evaluation.candidate import Judgement
 from components.feedback.retraining import Collected
+from components.recipes import TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.settings import load_settings
 from components.supervisor import addresses
@@ -86,6 +88,16 @@ def data(ref: DataRef) -> DataRef:
         description=f"data version {ref.version[:12]}",
     )
     return ref
+
+
+def ring(before: DataRef | None, now: DataRef, policy: TriggerPolicy) -> None:
+    """Tells Prefect of tables that have changed, where the installation retrains on new data; the retraining looks."""
+    if before is None or not (policy.on_new_data or policy.maximum_drift is not None):
+        return
+    for table, sha256 in now.tables.items():
+        if before.tables.get(table, sha256) != sha256:
+            resource = {"prefect.resource.id": f"banyan.table.{table}", "banyan.table": table}
+            emit_event("banyan.data.changed", resource, payload={"from": before.version, "to": now.version})
 
 
 def trained(run: TrainingRun) -> TrainingRun:

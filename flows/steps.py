@@ -36,7 +36,10 @@ _CACHED = {**_TRIED, **policies.KEPT}
 @step(**_CACHED, cache_key_fn=policies.ingest_key, task_run_name="build, validate, version {recipe.name}")
 def ingest(recipe: Ingest) -> DataRef:
     """Sources → a validated, versioned set of tables."""
-    return shown.data(versioning.ingest(recipe, settings=load_settings(), progress=shown.line))
+    before = versioning.head(load_settings())
+    made = versioning.ingest(recipe, settings=load_settings(), progress=shown.line)
+    shown.ring(before, made, policies.trigger())
+    return shown.data(made)
 
 
 @step(only_reads=True, task_run_name="current data")
@@ -155,9 +158,12 @@ def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: boo
 
 
 @step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
-def collect(table: str, cut: int, recipe: Finetune) -> Collected:
+def collect(table: str, cut: int, recipe: Finetune, may_be_empty: bool = False) -> Collected:
     """Screened, admitted rows as a data version; refused ones with their reason."""
-    found = retraining.collect(table, cut=cut, task=recipe.task, settings=load_settings(), policy=policies.screening())
+    settings, policy = load_settings(), policies.screening()
+    found = retraining.collect(
+        table, cut=cut, task=recipe.task, settings=settings, policy=policy, may_be_empty=may_be_empty
+    )
     return shown.collected(found)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from components.data import versioning
 from components.errors import DataStoreError
 from components.evaluation.candidate import Judgement
-from components.feedback import fates
+from components.feedback import fates, triggers
 from components.feedback.curation import rows_for_training
 from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
@@ -30,8 +30,11 @@ class Claim(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    outcome: Literal["Granted", "NotEnoughFeedback", "AlreadyRetraining"]
+    outcome: Literal["Granted", "NotEnoughFeedback", "AlreadyRetraining", "Resting", "CeilingReached", "NotWorthIt"]
     reason: str
+    """Why, or why not, with the numbers; for a person."""
+    needs_feedback: bool = True
+    """False where something else is the cause: then no row need be admitted."""
     cut: int = 0
     """The newest feedback row's sequence: what comes later is for the next retraining."""
 
@@ -56,20 +59,27 @@ def claim(
     """Counts, and keeps others from beginning the same.
 
     Args:
-        trigger: how much is enough; None: anything new.
+        trigger: what is enough, and what is too much; None: somebody asked, and anything new is enough.
         cut: a cut of before: the same cut gives the same weights, whatever has come since.
         holder: who claims; the same holder claims again after an interruption.
     """
     with Ledger(settings) as ledger:
         pending = ledger.pending(table)
-        enough = trigger.minimum_feedback if trigger else 1
-        if pending.count < enough and cut is None and not force:
-            reason = f"{pending.count} rows of feedback on {table} wait; {enough} are enough"
-            return Claim(outcome="NotEnoughFeedback", reason=reason)
+        reason = f"{pending.count} rows of feedback on {table} since the last retraining"
+        needs_feedback = True
+        if cut is not None or force:
+            reason = f"somebody asked for it, {'anew' if force else f'on the feedback up to {cut}'}; {reason}"
+        elif trigger is not None:
+            decision = triggers.decide(trigger, triggers.look(table, trigger, ledger=ledger, settings=settings))
+            reason, needs_feedback = f"{table}: {decision.reason}", decision.cause == "feedback"
+            if not decision.starts:
+                return Claim(outcome=decision.outcome, reason=reason)
+        elif not pending.count:
+            return Claim(outcome="NotEnoughFeedback", reason=f"no feedback on {table} waits; 1 row is enough")
         if not ledger.lease(lease_name(table), holder=holder, seconds=LEASE_SECONDS):
             return Claim(outcome="AlreadyRetraining", reason=f"another retraining of {table} is at work")
-        reason = f"{pending.count} rows of feedback on {table} since the last retraining"
-        return Claim(outcome="Granted", reason=reason, cut=ledger.cut() if cut is None else cut)
+        cut = ledger.cut() if cut is None else cut
+        return Claim(outcome="Granted", reason=reason, needs_feedback=needs_feedback, cut=cut)
 
 
 def release(table: str, *, holder: str, settings: Settings) -> None:
@@ -78,8 +88,18 @@ def release(table: str, *, holder: str, settings: Settings) -> None:
         ledger.release(lease_name(table), holder=holder)
 
 
-def collect(table: str, *, cut: int, task: str, settings: Settings, policy: ScreeningPolicy | None = None) -> Collected:
+def collect(
+    table: str,
+    *,
+    cut: int,
+    task: str,
+    settings: Settings,
+    policy: ScreeningPolicy | None = None,
+    may_be_empty: bool = False,
+) -> Collected:
     """Screens the feedback up to `cut`, commits the admitted rows as a data version, and records every row's fate.
+
+    Where none is admitted there is no data to retrain on, unless it `may_be_empty`: then it is the newest version.
 
     Raises:
         DataStoreError: there is no data version to add to.
@@ -91,7 +111,11 @@ def collect(table: str, *, cut: int, task: str, settings: Settings, policy: Scre
     with Ledger(settings) as ledger:
         data_dir = versioning.path_of(base, settings)
         curated = rows_for_training(ledger, table, cut, task=get_task(task), data_dir=data_dir, policy=policy)
-        data = versioning.admit(curated.rows, table=table, settings=settings) if curated.admitted else None
+        data = (
+            versioning.admit(curated.rows, table=table, settings=settings)
+            if curated.admitted
+            else (base if may_be_empty else None)
+        )
         fates.screened(ledger, curated, data=data)
     log.info("%d rows admitted, %d refused: %s", len(curated.admitted), len(curated.refused), curated.reasons)
     return Collected(

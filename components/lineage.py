@@ -172,8 +172,9 @@ def replay(answer: Answer, *, settings: Settings, ledger: Ledger) -> Replay:
         UsageError: the prompt is no longer kept.
         RegistryError: the weights are no longer there, or are others.
     """
+    from components.evaluation.admission import PARITY_FILE
     from components.registry import Registry
-    from components.serving.engines import TorchEngine
+    from components.serving.choice import choose
 
     kept = ledger.raw_exchange(answer.request_id)
     if kept is None:
@@ -184,7 +185,15 @@ def replay(answer: Answer, *, settings: Settings, ledger: Ledger) -> Replay:
     text, before = kept
     registry = Registry(registry_url(settings))
     info = _version(answer, settings)
-    engine = TorchEngine(info.ref, _folder(registry, info.ref, settings), task=info.task)
+    engine = choose(
+        info.ref,
+        _folder(registry, info.ref, settings),
+        task=info.task,
+        settings=settings,
+        tags=dict(info.tags),
+        admission=lambda: registry.artifact(info.ref, PARITY_FILE),
+        wanted=str(answer.generation.get("engine", "torch")),
+    )
     after, used = _again(engine, text, answer)
     differences = [
         f"{name} was {answer.generation.get(name)!r} and is {used.get(name)!r}"

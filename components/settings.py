@@ -4,6 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -42,6 +43,9 @@ class Settings(BaseSettings):
     """A Ray cluster that `banyan data pack` runs on, as `ray.init` takes it; default: this machine."""
     api_key: SecretStr | None = None
     """Operators' key: required by the gateway when set, and mandatory off loopback."""
+    engine: Literal["auto", "torch", "openvino"] = "auto"
+    """What answers: OpenVINO where it is installed (`banyan-llm[fast]`) and the parity gate admits it to a version,
+    torch else (auto); torch alone; or as auto, with a warning where it is torch."""
     prompt_retention_days: int = Field(30, ge=0)
     """How long raw prompts are kept in the ledger; masked copies stay."""
 

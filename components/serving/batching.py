@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 from pydantic import JsonValue
 
 from components.refs import ModelRef
-from components.serving.decoding import Decoder, Draft, Sampling
+from components.serving.decoding import Decodes, Draft, Sampling
 from components.tasks.base import Answer
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Engine(Protocol):
     template_sha256: str
     generation: dict[str, JsonValue]
     """Every parameter that shapes an answer."""
-    decoder: Decoder | None
+    decoder: Decodes | None
     """What writes token by token; None where answers come whole."""
     num_dimensions: int | None
     """Of its embeddings; None where it has none."""
@@ -61,7 +61,7 @@ class Batcher:
         self.engine = engine
         self.capacity = capacity
         self.max_batch = max_batch
-        self._decoder: Decoder | None = getattr(engine, "decoder", None)
+        self._decoder: Decodes | None = getattr(engine, "decoder", None)
         self._waiting: deque[tuple[str, Future[Answer]]] = deque()
         self._drafts: deque[Draft] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -163,7 +163,7 @@ class Batcher:
             if self._decoder:
                 self._write(self._decoder, drafts)
 
-    def _write(self, decoder: Decoder, drafts: list[Draft]) -> None:
+    def _write(self, decoder: Decodes, drafts: list[Draft]) -> None:
         """One token of every text; `drafts` begin."""
         fresh = []
         for draft in drafts:
@@ -179,7 +179,7 @@ class Batcher:
             decoder.fail(err)
         self._join(decoder, fresh)
 
-    def _join(self, decoder: Decoder, drafts: list[Draft]) -> None:
+    def _join(self, decoder: Decodes, drafts: list[Draft]) -> None:
         if not drafts:
             return
         try:

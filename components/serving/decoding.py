@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from components.ledger.schema import FinishReason
 from components.tasks.base import Writer
@@ -54,7 +54,7 @@ class Draft:
     forced: tuple[int, ...] = ()
     """Tokens that are written whatever the model thinks of them, to learn how likely it finds them; then it ends."""
     logprobs: list[float] = field(default_factory=list)
-    """Of the forced tokens, in nats."""
+    """Of the tokens, an end token among them, in nats; before temperature."""
     is_cancelled: bool = False
     prompt: list[int] = field(default_factory=list)
     ids: list[int] = field(default_factory=list)
@@ -79,6 +79,21 @@ class Draft:
         if len(text) > len(self.shown) and text.startswith(self.shown):
             piece, self.shown = text[len(self.shown) :], text
             self.on_piece(piece)
+
+
+class Decodes(Protocol):
+    """A batch of drafts in one causal model, whichever engine's. For one thread."""
+
+    max_rows: int
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def join(self, drafts: Sequence[Draft]) -> None: ...
+
+    def step(self) -> None: ...
+
+    def fail(self, err: Exception) -> None: ...
 
 
 class Decoder:
@@ -164,7 +179,6 @@ class Decoder:
         how = draft.sampling
         if draft.forced:
             token = draft.forced[len(draft.ids)]
-            draft.logprobs.append(float(logprobs[token]))
         elif how.temperature == 0:
             token = int(logprobs.argmax())
         else:
@@ -172,38 +186,13 @@ class Decoder:
             # The likeliest tokens that reach top_p together (Holtzman et al. 2020): the first is always among them.
             probabilities[probabilities.cumsum(-1) - probabilities >= how.top_p] = 0
             token = int(order[torch.multinomial(probabilities, 1, generator=draft.generator)])
+        draft.logprobs.append(float(logprobs[token]))
         if token != self._end:
             draft.logprob += float(logprobs[token])
         return token
 
     def _go_on(self, draft: Draft, token: int) -> bool:
-        """Whether the draft goes on after `token`; told to its reader as far as it is certain."""
-        if draft.forced:
-            draft.ids.append(token)
-            if len(draft.ids) == len(draft.forced):
-                draft.finish("length")
-            return len(draft.ids) < len(draft.forced)
-        if token == self._end:
-            draft.show(self._task.said(draft.ids, self._tokenizer))
-            draft.finish("stop")
-            return False
-        draft.ids.append(token)
-        text = self._task.said(draft.ids, self._tokenizer)
-        stops = [at for stop in draft.sampling.stop if (at := text.find(stop)) >= 0]
-        if stops:
-            draft.show(text[: min(stops)])
-            draft.finish("stop")
-            return False
-        if self._task.is_over(draft.ids, self._tokenizer):
-            draft.show(text)
-            draft.finish("stop")
-            return False
-        if len(draft.ids) >= draft.sampling.max_tokens:
-            draft.show(text)
-            draft.finish("length")
-            return False
-        draft.show(certain(text, draft.sampling.stop))
-        return True
+        return goes_on(draft, token, task=self._task, tokenizer=self._tokenizer)
 
     def _stay(self, draft: Draft) -> bool:
         if draft.is_cancelled:
@@ -240,6 +229,36 @@ class Decoder:
         self._mask = self._mask[:, unused:]
         for layer in self._cache.layers:
             layer.keys, layer.values = layer.keys[chosen, :, unused:], layer.values[chosen, :, unused:]
+
+
+def goes_on(draft: Draft, token: int, *, task: Writer, tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether the draft goes on after `token`; told to its reader as far as it is certain."""
+    if draft.forced:
+        draft.ids.append(token)
+        if len(draft.ids) == len(draft.forced):
+            draft.finish("length")
+        return len(draft.ids) < len(draft.forced)
+    if token == int(tokenizer.eos_token_id):
+        draft.show(task.said(draft.ids, tokenizer))
+        draft.finish("stop")
+        return False
+    draft.ids.append(token)
+    text = task.said(draft.ids, tokenizer)
+    stops = [at for stop in draft.sampling.stop if (at := text.find(stop)) >= 0]
+    if stops:
+        draft.show(text[: min(stops)])
+        draft.finish("stop")
+        return False
+    if task.is_over(draft.ids, tokenizer):
+        draft.show(text)
+        draft.finish("stop")
+        return False
+    if len(draft.ids) >= draft.sampling.max_tokens:
+        draft.show(text)
+        draft.finish("length")
+        return False
+    draft.show(certain(text, draft.sampling.stop))
+    return True
 
 
 def can_stream(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> bool:

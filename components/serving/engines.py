@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
@@ -10,7 +10,7 @@ from components.refs import ModelRef
 from components.registry import PREFIX, Registry
 from components.serving import scoring
 from components.serving.champions import Champions
-from components.serving.decoding import Decoder, can_stream
+from components.serving.decoding import Decoder, Decodes, can_stream
 from components.serving.scoring import Read
 from components.settings import Settings
 from components.supervisor import addresses
@@ -42,6 +42,8 @@ class TorchEngine:
     """One model version on the CPU, in the precision it is stored in."""
 
     name = "torch"
+    instead = ""
+    """Why it answers and not the engine that was asked for."""
 
     def __init__(self, ref: ModelRef, model_dir: Path, *, task: str, warm: bool = True) -> None:
         """Load and warm up; takes seconds.
@@ -52,8 +54,6 @@ class TorchEngine:
         import torch  # 1.0 s
         import transformers  # 0.5 s
 
-        from components.models.pretrained import load_trained
-
         transformers.logging.disable_progress_bar()  # a log is no place for one
         # A core stays free for the event loop and for a model that loads meanwhile: sharing every core with another
         # process made torch ten times slower.
@@ -61,21 +61,29 @@ class TorchEngine:
         self.ref = ref
         self.task = task
         self._task: Task = get_task(task)
-        self._model, self._tokenizer = load_trained(model_dir, task=self._task)
+        self._model, self._tokenizer = self._load(model_dir)
         self.example = self._task.example
         names = self._model.config.id2label if self._task.head == "classifier" else None
         self.labels = tuple(str(name) for _, name in sorted((names or {}).items()))
         self.template_sha256 = template_sha256(self._task)
-        self.generation = generation_parameters(self._task, self._model, self._tokenizer)
+        self.generation = generation_parameters(self._task, self._model, self._tokenizer, engine=self.name)
         self.precision = str(self._model.dtype).removeprefix("torch.")
-        self.decoder: Decoder | None = None
-        if isinstance(self._task, Writer) and can_stream(self._model, self._tokenizer):
-            self.decoder = Decoder(self._model, self._tokenizer, self._task)
+        self.decoder = self._decoder()
         self.takes_given = self.decoder is not None or self._task.head != "generator"
         self.max_new_tokens = self._longest() if self.decoder else 0
         self.num_dimensions = int(self._model.config.hidden_size) if _is_encoder(self._model) else None
         if warm:
             self.answer([self.example])
+
+    def _load(self, model_dir: Path) -> "tuple[Any, PreTrainedTokenizerBase]":
+        from components.models.pretrained import load_trained
+
+        return load_trained(model_dir, task=self._task)
+
+    def _decoder(self) -> Decodes | None:
+        if isinstance(self._task, Writer) and can_stream(self._model, self._tokenizer):
+            return Decoder(self._model, self._tokenizer, self._task)
+        return None
 
     def answer(self, texts: list[str]) -> list[Answer]:
         return self._task.answer(self._model, self._tokenizer, texts)
@@ -85,6 +93,9 @@ class TorchEngine:
 
         One list a text; `together`, of other than decoders', one list of all.
         """
+        if self.decoder and not self.takes_given:
+            most = max(map(len, given))
+            return [[read] for read in scoring.written(self.decoder, texts, most=most, together=together)]
         if self.decoder:
             return [[read] for read in scoring.forced(self.decoder, texts, given, together=together)]
         if self._task.head != "generator":
@@ -122,18 +133,18 @@ class TorchEngine:
         return max(1, min(MOST_NEW_TOKENS, room))
 
 
-def _is_encoder(model: "PreTrainedModel") -> bool:
+def _is_encoder(model: Any) -> bool:
     """A classifier over a transformer that reads both ways; a decoder's states know nothing of what comes after."""
-    kind = type(model).__name__
+    kind = (model.config.architectures or [type(model).__name__])[0]
     return "ForSequenceClassification" in kind and model.config.model_type in BIDIRECTIONAL
 
 
 def generation_parameters(
-    task: Task, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase"
+    task: Task, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, engine: str = "torch"
 ) -> dict[str, JsonValue]:
     """What shapes an answer besides weights and template: lengths in tokens, precision, decoding."""
     shape: dict[str, JsonValue] = {
-        "engine": "torch",
+        "engine": engine,
         "precision": str(model.dtype).removeprefix("torch."),
         "max_length_tokens": int(tokenizer.model_max_length),
     }
@@ -148,7 +159,7 @@ def generation_parameters(
 
 
 def registry_champions(settings: Settings) -> Champions:
-    """The registry's champions, answered for by torch.
+    """The registry's champions, by the engine that the settings ask for and the parity gate admits.
 
     The registry's address is asked for at every look, so the gateway may start before MLflow does, and follows it.
     """
@@ -173,8 +184,18 @@ def registry_champions(settings: Settings) -> Champions:
         return {name.removeprefix(PREFIX): ref for name, ref in found.items() if task_of(ref) in served}
 
     def load(_: str, ref: ModelRef) -> TorchEngine:
-        assert registry is not None  # whoever has a ref has asked it
-        return TorchEngine(ref, registry.fetch(ref, settings.workspace), task=task_of(ref))
+        from components.evaluation.admission import PARITY_FILE
+        from components.serving.choice import choose
+
+        asked = ask()
+        return choose(
+            ref,
+            asked.fetch(ref, settings.workspace),
+            task=task_of(ref),
+            settings=settings,
+            tags=dict(asked.get(ref).tags),
+            admission=lambda: asked.artifact(ref, PARITY_FILE),
+        )
 
     return Champions(
         find=find,

@@ -6,9 +6,9 @@ tokens given instead of chosen; of other models every call that the task makes w
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from components.serving.decoding import Draft, Sampling
+from components.serving.decoding import Decodes, Draft, Sampling
 from components.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -33,19 +33,6 @@ class Read:
     values: tuple[float, ...]
 
 
-class Decodes(Protocol):
-    """A decoder, whichever engine's."""
-
-    max_rows: int
-
-    @property
-    def num_rows(self) -> int: ...
-
-    def join(self, drafts: Sequence[Draft]) -> None: ...
-
-    def step(self) -> None: ...
-
-
 def forced(decoder: Decodes, texts: Sequence[str], given: Sequence[Sequence[int]], *, together: bool) -> list[Read]:
     """The log-probabilities of `given` tokens after each text; alone, or in batches that are joined while they run."""
     drafts = [
@@ -63,6 +50,24 @@ def forced(decoder: Decodes, texts: Sequence[str], given: Sequence[Sequence[int]
     for draft in drafts:
         draft.done.result(0)
     return [Read((*draft.prompt, *draft.forced), len(draft.prompt), tuple(draft.logprobs)) for draft in drafts]
+
+
+def written(decoder: Decodes, texts: Sequence[str], *, most: int, together: bool) -> list[Read]:
+    """What is written after each text by itself, at most `most` tokens: the way of the cache, token by token."""
+    drafts = [Draft(text, Sampling(max_tokens=most), lambda _: None) for text in texts]
+    waiting = list(drafts)
+    while waiting or decoder.num_rows:
+        room = min(WAVE, decoder.max_rows - decoder.num_rows) if together else 1 - decoder.num_rows
+        if waiting and room > 0:
+            wave, waiting = waiting[:room], waiting[room:]
+            decoder.join(wave)
+        decoder.step()
+    for draft in drafts:
+        draft.done.result(0)
+    return [
+        Read((*draft.prompt, *draft.ids), len(draft.prompt), tuple(draft.logprobs[: len(draft.ids)]))
+        for draft in drafts
+    ]
 
 
 def overheard(

@@ -83,18 +83,19 @@ def test_the_registry_s_champions_are_seated_and_a_model_without_a_task_is_left_
         )
         registry.set_alias(model)
 
-    async def seat() -> list[Seat]:
+    async def seat() -> tuple[list[Seat], ModelRef]:
         champions = registry_champions(settings)
         await champions.check()
         await asyncio.gather(*(seat.loading for seat in champions.seats() if seat.loading))
         seats = champions.seats()
+        engine = seats[0].batcher.engine
         answer = champions.batcher("library").submit(TEXTS[0]).result(20)
-        assert answer == seats[0].batcher.engine.answer(TEXTS[:1])[0]
+        assert answer == engine.answer(TEXTS[:1])[0]
         await champions.close()
-        return seats
+        return seats, engine.ref
 
-    [seated] = asyncio.run(seat())
-    assert seated.batcher.engine.ref == registry.champion("banyan-library")
+    [_], ref = asyncio.run(seat())
+    assert ref == registry.champion("banyan-library")
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

@@ -25,9 +25,8 @@ def sign(batch: dict[str, list[str]]) -> dict[str, np.ndarray]:
     return {"signature": signatures(batch["text"])}
 
 
-def encode(batch: dict[str, list[str]], path: str) -> dict[str, list[np.ndarray]]:
-    tokenizer = Tokenizer.from_file(path)
-    tokenizer.encode_special_tokens = True
+def encode(batch: dict[str, list[str]], tokenizer: Tokenizer) -> dict[str, list[np.ndarray]]:
+    tokenizer.encode_special_tokens = True  # does not come through pickle
     end = tokenizer.token_to_id(END)
     found = tokenizer.encode_batch_fast([mask(text) for text in batch["text"]], add_special_tokens=False)
     return {"tokens": [np.array([*encoding.ids, end], np.uint16) for encoding in found]}
@@ -61,7 +60,7 @@ def main() -> None:
             num_proc=WORKERS,
             remove_columns=unique.column_names,
             features=Features({"tokens": List(Value("uint16"))}),
-            fn_kwargs={"path": str(run.tokenizer / "tokenizer.json")},
+            fn_kwargs={"tokenizer": Tokenizer.from_file(str(run.tokenizer / "tokenizer.json"))},
         )
     with run.stage("pack"):
         tokens = 0

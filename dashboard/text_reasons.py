@@ -25,6 +25,12 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "reason.filled-in answer in a test group": ("filled-in answer in a test group", "测试组中的填补答案"),
     "reason.source file of a test split": ("source file of a test split", "属于测试集的源文件"),
     "reason.thumbs-down without correction": ("thumbs-down without correction", "只否定、未更正"),
+    "reason.compares two answers: learned from in pairs": (
+        "compares two answers: learned from in pairs",
+        "比较两个答案：成对用于学习",
+    ),
+    "reason.a comment names no answer": ("a comment names no answer", "评论未指明答案"),
+    "reason.a middling rating names no answer": ("a middling rating names no answer", "中等评分未指明答案"),
     "reason.empty": ("empty", "内容为空"),
     "reason.in the test split": ("in the test split", "属于测试集"),
     "reason.nearly in the test split": ("nearly in the test split", "与测试集近似"),

@@ -57,6 +57,34 @@ def fate(feedback: Annotated[str, typer.Argument(help="A feedback id.")], as_jso
 
 
 @app.command()
+def mine(
+    an_id: Annotated[str, typer.Argument(metavar="ID", help="A feedback id, or a request id from a receipt.")],
+    as_json: Json = False,
+) -> None:
+    """Say what became of all that one person said.
+
+    Found by an id that this person holds; of nobody else is anything shown.
+    """
+    from components.feedback.mine import mine as find
+    from flows.gateway import history_lines
+
+    with _ledger(read_settings()) as ledger:
+        found = find(ledger, an_id)
+    if not found:
+        raise UsageError(f"nothing was said under {an_id!r}", "`banyan rate` prints the feedback's id")
+    lines = []
+    for one in found:
+        row = one.feedback
+        lines.append(f"{row.feedback_id}  {row.kind} of {row.output!r} to: {' '.join(row.text.split())[:60]}")
+        lines += [f"    {line}" for line in history_lines({"history": [asdict(step) for step in one.way]})]
+    say(
+        as_json,
+        {"feedback": [asdict(one.feedback) | {"history": [asdict(step) for step in one.way]} for one in found]},
+        *lines,
+    )
+
+
+@app.command()
 def who_served(
     table: Annotated[str, typer.Argument(help="The table.")],
     at: Annotated[str, typer.Option("--at", help="ISO 8601, local time unless it names a zone (default: now).")] = "",

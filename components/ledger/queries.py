@@ -107,6 +107,16 @@ class LedgerQueries:
         rows = self._all(_feedback_query().where(feedback.c.feedback_id == feedback_id))
         return _feedback(rows[0]) if rows else None
 
+    def feedback_of(self, subject: str, *, limit: int = 200) -> list[Feedback]:
+        """The newest rows of one pseudonym, newest first."""
+        query = _feedback_query().where(feedback.c.subject == subject).order_by(feedback.c.sequence.desc())
+        return [_feedback(row) for row in self._all(query.limit(limit))]
+
+    def feedback_on(self, request_id: str) -> list[Feedback]:
+        """All that was said of one answer, newest first."""
+        query = _feedback_query().where(feedback.c.request_id == request_id).order_by(feedback.c.sequence.desc())
+        return [_feedback(row) for row in self._all(query)]
+
     def feedback_upto(self, table: str, cut: int) -> list[Feedback]:
         """All feedback of a table up to and including sequence `cut`, in order of arrival: always the same rows.
 

@@ -2,12 +2,14 @@
 
 import time
 import uuid
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
 from components.errors import UsageError
+from components.feedback.mine import Mine, mine
 from components.ledger.keys import ROLES
 from components.ledger.kinds import check_kind
 from components.ledger.schema import Fate
@@ -99,7 +101,22 @@ def router(gateway: Gateway) -> APIRouter:
             raise problems.NotFound(f"there is no feedback {feedback_id!r}")
         return {"feedback_id": feedback_id, "fate": history[-1].fate, "history": history}
 
+    @router.get("/v1/mine/{an_id}", dependencies=[rater])
+    async def own(an_id: Id) -> dict[str, Any]:
+        """What became of one's own feedback, by the id of a row or of a receipt; nobody else's comes with it."""
+        found = await gateway.on_ledger(lambda ledger: mine(ledger, an_id))
+        if not found:
+            raise problems.NotFound(f"nothing was said under {an_id!r}", "use a feedback id, or a receipt's request id")
+        return {"feedback": [_own(one) for one in found]}
+
     return router
+
+
+def _own(one: Mine) -> dict[str, Any]:
+    row = one.feedback
+    names = ("feedback_id", "request_id", "at", "table", "kind", "correction", "comment", "rating", "fate", "reason")
+    said = {name: getattr(row, name) for name in (*names, "text", "output", "model_version")}
+    return said | {"history": [asdict(step) for step in one.way]}
 
 
 def _keep(ledger: Ledger, feedback_id: str, opinion: Opinion) -> None:

@@ -55,9 +55,10 @@ def feedback_view(table: TableActivity, *, floor: int, words: Words) -> Feedback
             words(f"kind.{kind}"),
             table.kinds.get(kind, 0) / total,
             words.number(table.kinds.get(kind, 0)),
-            "strong" if kind == "approve" else "blue" if kind == "correct" else "warn",
+            "strong" if kind == "approve" else "warn" if kind == "reject" else "blue",
         )
-        for kind in ("approve", "correct", "reject")
+        for kind in ("approve", "correct", "reject", "rate", "prefer", "comment")
+        if table.kinds.get(kind) or kind in ("approve", "correct", "reject")
     )
     refused = sum(table.refusals.values()) or 1
     right = table.corrected_now_right
@@ -85,7 +86,7 @@ def row_lines(rows: Sequence[Feedback], words: Words) -> tuple[Line, ...]:
     return tuple(
         Line(
             when=words.moment(row.at),
-            text=words(f"feedback.said.{row.kind}", output=_clip(row.output, 60), correction=_clip(row.correction, 60)),
+            text=words(f"feedback.said.{row.kind}", **_said(row)),
             note=" · ".join(
                 part
                 for part in (
@@ -102,6 +103,16 @@ def row_lines(rows: Sequence[Feedback], words: Words) -> tuple[Line, ...]:
         )
         for row in rows
     )
+
+
+def _said(row: Feedback) -> dict[str, str]:
+    """What the sentence of each kind needs."""
+    return {
+        "output": _clip(row.output, 60),
+        "correction": _clip(row.correction, 60),
+        "other": _clip(row.other_output, 60),
+        "rating": str(row.rating or ""),
+    }
 
 
 def is_mostly_scripted(rows: Sequence[Feedback]) -> bool:

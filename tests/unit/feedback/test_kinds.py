@@ -196,3 +196,28 @@ def test_a_preference_that_speaks_to_the_model_is_not_learned_from():
     (refused,) = screened(rows)
     assert refused.reason == INJECTION
     assert usable(rows, [refused]) == []
+
+
+def test_ones_own_rows_are_found_by_id_or_receipt_and_nobody_elses_with_them(client):
+    def said(text: str, who: str | None, **more: object) -> tuple[str, str]:
+        asked = client.post("/v1/tasks/library", json={"input": text, "subject": who}).json()["request_id"]
+        body = {"request_id": asked, "kind": "approve", "subject": who, **more}
+        return asked, client.post("/v1/feedback", json=body).json()["feedback_id"]
+
+    receipt, first = said("one text", "Ann")
+    _, second = said("another text", "Ann")
+    _, of_bob = said("a third text", "Bob")
+    client.post("/v1/feedback", json={"request_id": receipt, "kind": "reject", "subject": "Bob"})
+    _, nobodys = said("a fourth text", None)
+    said("a fifth text", None)
+
+    def ids(an_id: str) -> list[str]:
+        return [one["feedback_id"] for one in client.get(f"/v1/mine/{an_id}").json()["feedback"]]
+
+    assert ids(first) == ids(second) == ids(receipt) == [second, first]
+    assert len(ids(of_bob)) == 2 and first not in ids(of_bob)
+    assert ids(nobodys) == [nobodys]
+    (one, _) = client.get(f"/v1/mine/{receipt}").json()["feedback"]
+    assert [step["fate"] for step in one["history"]] == ["received"]
+    assert "subject" not in one
+    assert client.get("/v1/mine/nothing-at-all").status_code == 404

@@ -20,6 +20,7 @@ from flows.cli_records import app as records_app
 from flows.cli_task import app as task_app
 from flows.cli_traffic import app as traffic_app
 from flows.cli_training import app as training_app
+from flows.cli_worker import app as worker_app
 from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
@@ -248,6 +249,11 @@ def train(
         say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
     given = {"recipe": chosen.model_dump(mode="json")}
+    if pool != "cpu":  # another machine has no current version; it fetches this one by its hash
+        from components.data.manifests import head
+
+        newest = head(settings)
+        given |= {"data": newest.model_dump(mode="json")} if newest else {}
     run = _run_on_worker(settings, f"{chosen.kind}/{pool}", given, as_json=as_json)
     if chosen.kind == "finetune":
         name, next_step = chosen.table, f'Next: banyan ask {chosen.table} "…"'
@@ -430,6 +436,7 @@ def rate(
 # ---------------------------------------------------------------- groups
 
 app.add_typer(training_app)
+app.add_typer(worker_app)
 app.add_typer(feedback_app)
 app.add_typer(records_app)
 app.add_typer(key_app, name="key")

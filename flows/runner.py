@@ -117,6 +117,8 @@ class Asked:
 
         The kernel kills this process the moment the connection ends: it never outlives the one that Prefect knows.
         """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.connection.settimeout(None)
         fd = self.connection.fileno()
         fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())

@@ -44,8 +44,15 @@ def ingest(recipe: Ingest) -> DataRef:
 
 @step(only_reads=True, task_run_name="current data")
 def current_data(data: DataRef | None) -> DataRef:
-    """The data version that was asked for, or the newest; DataStoreError where there is none."""
-    found = data or versioning.head(load_settings())
+    """The data version that was asked for, or the newest; DataStoreError where there is none.
+
+    One that this machine does not know comes from the remote, by its hash.
+    """
+    settings = load_settings()
+    if data is not None and all(one.ref.version != data.version for one in versioning.versions(settings)):
+        pointer = f"outs:\n- md5: {data.version}.dir\n  hash: md5\n  path: data\n"
+        return shown.data(versioning.adopt(pointer, settings=settings))
+    found = data or versioning.head(settings)
     if found is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     return shown.data(found)

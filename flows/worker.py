@@ -9,6 +9,7 @@ process has exited may come after the automation has scheduled the run anew, and
 import contextlib
 import ctypes
 import os
+import platform
 import runpy
 import signal
 import sys
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import FlowRun, State
 
 POOL = "cpu"
-"""The one pool whose runs are all on this machine."""
+"""The one pool whose runs are all on this machine: only there is a run without a process here one that has lost it."""
 
 RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Prefect's own variable in a flow run's process."""
@@ -138,10 +139,11 @@ def main() -> int:
     """The runner, and before it the worker itself as its child: both share the pages of what both import."""
     import prefect.workers.process  # noqa: F401
 
-    settings = load_settings()
-    socket = settings.workspace.locks / f"runner-{POOL}.sock"
+    pool = sys.argv[1] if len(sys.argv) > 1 else POOL
+    workspace = load_settings().workspace
+    socket = workspace.locks / f"runner-{pool}.sock"
     if not can_serve(socket):
-        work(settings.workspace)
+        work(workspace, pool=pool)
         return 0
     runner = Runner(socket)
     known = os.environ.pop(WORKER_PID, "")
@@ -149,24 +151,30 @@ def main() -> int:
     if worker == 0:
         runner.close()
         _end_with_parent()
-        work(settings.workspace)
+        work(workspace, pool=pool)
         return 0
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the worker's; this one ends after it
+    signal.signal(signal.SIGTERM, lambda number, _: os.kill(worker, number))
     warm()
     made = runner.serve(worker)
     return made.run() if isinstance(made, Asked) else made
 
 
-def work(workspace: Workspace) -> None:
+def work(workspace: Workspace, *, pool: str) -> None:
     """Prefect's worker, and who looks after its runs."""
     from prefect.client.orchestration import get_client
 
-    with get_client(sync_client=True) as client:
-        _tell(take_up(client, pool=POOL, living=processes(workspace), patience=timedelta(0)))
-    watch = threading.Thread(target=look_after, args=(workspace,), kwargs={"pool": POOL, "stop": threading.Event()})
-    watch.daemon = True
-    watch.start()
+    name = "banyan"
+    if pool == POOL:
+        with get_client(sync_client=True) as client:
+            _tell(take_up(client, pool=pool, living=processes(workspace), patience=timedelta(0)))
+        watch = threading.Thread(target=look_after, args=(workspace,), kwargs={"pool": pool, "stop": threading.Event()})
+        watch.daemon = True
+        watch.start()
+    else:
+        name = f"banyan-{platform.node()}-{os.getpid()}"
     # Without --limit: with one, the worker dies when a crashed run comes back to it early (see deployments.NUM_RUNS).
-    sys.argv = ["prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "banyan"]
+    sys.argv = ["prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name]
     runpy.run_module("prefect", run_name="__main__", alter_sys=True)
 
 

@@ -44,9 +44,8 @@ def give_feedback(settings: Settings, table: str) -> float:
     model = ModelRef(name=f"banyan-{table}", version=1, run_id="none", weights_sha256="none")
     request = str(uuid.uuid4())
     with Ledger(settings) as ledger:
-        ledger.record_answer(
-            request, table=table, model=model, template_sha256="", generation={}, text="a text", output="x", confidence=0.5
-        )  # fmt: skip
+        given = {"template_sha256": "", "generation": {}, "text": "a text", "output": "x", "confidence": 0.5}
+        ledger.record_answer(request, table=table, model=model, **given)
         ledger.record_feedback(str(uuid.uuid4()), request_id=request, kind="approve")
     return time.time()
 

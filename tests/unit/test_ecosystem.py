@@ -9,6 +9,7 @@ from components.ecosystem import (
     APPLICATIONS,
     FAMILIES,
     FAMILY_OF_BASE,
+    NODE_OF_FAMILY,
     STAGES,
     STATES,
     Observation,
@@ -16,6 +17,7 @@ from components.ecosystem import (
     stage_of,
     state_of,
 )
+from components.models import families as models
 
 
 def test_the_loop_has_the_seven_stations_in_their_order() -> None:
@@ -116,6 +118,12 @@ def test_what_is_not_a_family_grows_nothing() -> None:
 def test_base_weights_are_assets_and_their_families_are_in_the_tree() -> None:
     assert set(FAMILY_OF_BASE) <= set(load_assets())
     assert set(FAMILY_OF_BASE.values()) <= {family.name for family in FAMILIES}
+
+
+def test_every_family_that_a_recipe_can_name_has_its_place_in_the_tree() -> None:
+    trained = {NODE_OF_FAMILY.get(name, name) for name in models.FAMILIES}
+    assert trained == {family.name for family in FAMILIES if family.is_trainable}
+    assert set(NODE_OF_FAMILY) <= set(models.FAMILIES)
 
 
 def test_a_task_serves_one_application_only() -> None:

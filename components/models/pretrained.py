@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 
 
 def load_base(
-    weights_dir: Path, *, task: Task, labels: Sequence[str], recipe: Finetune
+    weights_dir: Path, *, task: Task, labels: Sequence[str], recipe: Finetune, seed: int | None = None
 ) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """The base with the task's head, ready to train. What is new (head, adapters) is drawn from the recipe's seed.
+    """The base with the task's head, ready to train. What is new (head, adapters) is drawn from `seed`, or from
+    the recipe's.
 
     The model's folder later carries all that answering needs, so that serving cannot differ from training: labels
     in `config.json`, the longest input in the tokenizer, the longest answer in `generation_config.json`.
@@ -48,7 +49,7 @@ def load_base(
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     with torch.random.fork_rng():
-        torch.manual_seed(derive(recipe.seed, "new weights"))
+        torch.manual_seed(derive(recipe.seed if seed is None else seed, "new weights"))
         model = read(weights_dir, loader, **options)
         _check_tokenizer(model, tokenizer, weights_dir)
         _check_length(model, recipe)
@@ -163,10 +164,10 @@ def _loader(task: Task, folder: Path) -> Any:
 
     config = _config(folder)
     if str(config.get("model_type", "")).startswith("banyan-"):
-        from components.models import recurrent, transformer
+        from components.models import recurrent, transformer, voting
 
-        recurrent.register()
-        transformer.register()
+        for ours in (recurrent, transformer, voting):
+            ours.register()
     if task.head == "generator" and config.get("is_encoder_decoder"):
         return transformers.AutoModelForSeq2SeqLM
     return {

@@ -57,7 +57,7 @@ class RecurrentModel(PreTrainedModel):
         if attention_mask is not None and not bool(attention_mask[:, 0].all()):
             raise ValueError("a recurrent model cannot skip padding on the left")
         hidden, _state = self.cells(self.dropout(self.embedding(input_ids)))
-        return self.dropout(hidden)  # type: ignore[no-any-return]
+        return self.dropout(hidden)
 
 
 class RecurrentLanguageModel(RecurrentModel):
@@ -84,7 +84,7 @@ class RecurrentForSequenceClassification(RecurrentModel):
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, config.num_labels or 1)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

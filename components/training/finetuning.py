@@ -1,6 +1,7 @@
 """Fine-tuning: pretrained weights, one task, one table."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
 from components.tasks.base import Example, Task
+from components.training import ensembles, losses, result
 from components.training import lock as locks
-from components.training import losses, result
 from components.training.loop import Batch, fit
 from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import RowOrder, derive
@@ -59,6 +60,7 @@ def finetune(
     """
     task = get_task(recipe.task)
     task.check(recipe)
+    ensembles.check(recipe, task)
     info = tables.table_info(data_dir, recipe.table)
     if info.task != task.name:
         raise MappingError(
@@ -67,10 +69,36 @@ def finetune(
     lock = take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
     if done := result.load(run_dir, lock):
         return done
-    train, held_out = split_off(training_rows(recipe, data_dir=data_dir), recipe)
+    one = partial(
+        _train, rows_of=recipe, data_dir=data_dir, weights_dir=weights_dir, lock=lock, on_evaluate=on_evaluate
+    )
+    if recipe.ensemble:
+        return ensembles.train_members(recipe, train=one, task=task, lock=lock, run_dir=run_dir, on_step=on_step)
+    return one(recipe, run_dir=run_dir, on_step=on_step)
+
+
+def _train(
+    recipe: Finetune,
+    *,
+    rows_of: Finetune,
+    data_dir: Path,
+    weights_dir: Path,
+    run_dir: Path,
+    lock: locks.Lock,
+    on_step: Callable[[Progress], None] | None,
+    on_evaluate: Callable[[Evaluation], None] | None,
+    new_weights_seed: int | None = None,
+) -> Trained:
+    """One training. A member of an ensemble has a seed of its own, and the rows of the whole."""
+    if done := result.load(run_dir, lock):
+        return done
+    task, info = get_task(recipe.task), tables.table_info(data_dir, recipe.table)
+    train, held_out = split_off(training_rows(rows_of, data_dir=data_dir), rows_of)
     if recipe.augmentation:
-        train = augmented(train, recipe, data_dir=data_dir)
-    model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=info.labels, recipe=recipe)
+        train = augmented(train, rows_of, data_dir=data_dir)
+    model, tokenizer = pretrained.load_base(
+        weights_dir, task=task, labels=info.labels, recipe=recipe, seed=new_weights_seed
+    )
     rows = task.rows(train, tokenizer, recipe, info.labels)
     pad_id: int = tokenizer.pad_token_id
     order = RowOrder(

@@ -205,6 +205,14 @@ class Fresh(Recipe):
         return self
 
 
+class Ensemble(Recipe):
+    """Several trainings that differ in their seed, registered as one model."""
+
+    method: Literal["average_weights", "vote"]
+    """The mean of their weights, which serves like one; or, of classifiers, the mean of what they say."""
+    members: int = Field(3, ge=2, le=16)
+
+
 class Finetune(Training):
     kind: Literal["finetune"] = "finetune"
     task: str
@@ -227,6 +235,8 @@ class Finetune(Training):
     """The longest answer, of generative tasks, which need it."""
     augmentation: Augmentation | None = None
     """More rows out of those of split `train`; none by default."""
+    ensemble: Ensemble | None = None
+    """Several trainings put together as one model; none: one."""
     role: Literal["candidate", "control"] = "candidate"
     """A control is trained and measured for comparison; the gate never promotes it."""
 

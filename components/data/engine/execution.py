@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.errors import DataError, UsageError
+from components import errors
+from components.errors import BanyanError, DataError, UsageError
 
 ROUNDS = 3
 """So often what a lost machine left undone is begun again."""
+FAILED = "__failed__"
+"""In place of a result: the name of an error of ours, its message and its remedy."""
 
 Job = Callable[..., dict[str, Any]]
 
@@ -88,11 +91,15 @@ def _results(job: Job, arguments: Sequence[dict[str, Any]], resources: Resources
         work = work_of_frame
     try:
         for row in frame.select(work(frame["arguments"]).alias("result")).iter_rows(results_buffer_size=1):
-            yield json.loads(row["result"])
+            result = json.loads(row["result"])
+            if FAILED in result:
+                kind, message, remedy = result[FAILED]
+                raise getattr(errors, kind, DataError)(message, remedy)
+            yield result
     except daft.errors.UDFException as err:
-        cause = err.__cause__ or err
         raise DataError(
-            f"{job.__name__} failed: {cause!r}", "what is done stays done; mend it and start again"
+            f"{job.__name__} failed: {_last_line(err.__cause__ or err)}",
+            "what is done stays done; mend it and start again",
         ) from err
 
 
@@ -112,7 +119,10 @@ def call(name: str, encoded: str) -> str:
     from importlib import import_module
 
     module, _, function = name.partition(":")
-    return json.dumps(getattr(import_module(module), function)(**json.loads(encoded)))
+    try:
+        return json.dumps(getattr(import_module(module), function)(**json.loads(encoded)))
+    except BanyanError as err:  # of others Daft brings the traceback and loses the type
+        return json.dumps({FAILED: [type(err).__name__, err.message, err.remedy]})
 
 
 def _daft(resources: Resources) -> Any:
@@ -142,7 +152,7 @@ def _daft(resources: Resources) -> Any:
 
 
 def _lost_a_machine(err: BaseException, resources: Resources) -> bool:
-    if resources.ray_address is None or isinstance(err, DataError | UsageError):
+    if resources.ray_address is None or isinstance(err, BanyanError):
         return False
     import ray
 

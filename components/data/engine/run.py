@@ -106,8 +106,11 @@ def pack_corpus(
             f"{report.rows_in} rows went in, {report.rows_kept} are kept and {report.rows_rejected} rejected",
             f"this is a fault of the engine; {work} is kept as it is",
         )
-    _assemble(recipe, len(parts), work, report, key)
+    info = _assemble(recipe, len(parts), work)
     clock.stage("assemble")
+    origin = {"key": key, "recipe": recipe.model_dump(mode="json"), "report": _plain(report)}
+    described = info.model_copy(update={"origin": origin})
+    (work / "made" / packing.INFO).write_text(described.model_dump_json(indent=1) + "\n", "utf-8")
     work.joinpath("made").rename(folder)
     shutil.rmtree(work, ignore_errors=True)
     return report
@@ -206,7 +209,7 @@ def _write_decisions(work: Path, found: duplicates.Found) -> None:
         np.save(path, found.decisions[low:high])
 
 
-def _assemble(recipe: Pack, num_parts: int, work: Path, report: Report, key: str) -> None:
+def _assemble(recipe: Pack, num_parts: int, work: Path) -> packing.Packed:
     """The parts' tokens one after the other, in the order of the documents."""
     made = work / "made"
     shutil.rmtree(made, ignore_errors=True)
@@ -229,17 +232,14 @@ def _assemble(recipe: Pack, num_parts: int, work: Path, report: Report, key: str
                 path = work / stage / f"{number:06}" / f"{name}.parquet"
                 if path.is_file():
                     shutil.copyfile(path, made / name / f"{number:06}{mark if name == 'rejects' else ''}.parquet")
-    origin = {"key": key, "recipe": recipe.model_dump(mode="json"), "report": _plain(report)}
-    info = packing.Packed(
+    return packing.Packed(
         name=recipe.name,
         dtype=dtype.name,
         end_id=end_of(made / "tokenizer"),
         vocab_size=vocab_size,
         tokenizer_sha256=packing.tokenizer_sha256(made / "tokenizer"),
         splits=splits,
-        origin=origin,
     )
-    (made / packing.INFO).write_text(info.model_dump_json(indent=1) + "\n", "utf-8")
 
 
 def _vocab_size(tokenizer_json: Path) -> int:

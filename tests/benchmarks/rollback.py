@@ -64,6 +64,7 @@ def service(name: str, argv: list[str], url: str, *, env: dict[str, str], folder
             if process.poll() is not None or time.monotonic() > give_up:
                 sys.exit(f"{name} did not start:\n{(folder / f'{name}.log').read_text()[-2000:]}")
             time.sleep(0.1)
+        print(f"  {name} is up", flush=True)
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -177,6 +178,7 @@ def measure(folder: Path, settings: Settings) -> tuple[dict[str, list[dict[str, 
     with service("mlflow", argv, f"{urls['BANYAN_MLFLOW_URL']}/health", env=env, folder=folder):
         registry = Registry(urls["BANYAN_MLFLOW_URL"])
         old, new = two_versions(registry, folder, settings)
+        print(f"  {old} and {new} are registered", flush=True)
         own = Settings(BANYAN_WORKSPACE=workspace)
         with Ledger(own) as ledger:
             journal = Journal(ledger, own.workspace)

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,12 @@ they start, so that a killed stack's leftovers are found, whatever became of the
 MAX_RESTARTS = 6
 RESTART_WINDOW_SECONDS = 300.0
 LONGEST_PAUSE_SECONDS = 15.0
+
+LARGEST_LOG_BYTES = 20_000_000
+NUM_OLD_LOGS = 3
+"""Of each service, beside the one that is written: `<service>.1.log` is the newest."""
+RUN_LOG_DAYS = 30
+LOOK_AT_LOGS_SECONDS = 10.0
 
 State = Literal["waiting", "starting", "ready", "done", "down", "failed", "stopped"]
 OnEvent = Callable[[str], None]
@@ -246,6 +253,7 @@ class Supervisor:
             ServiceDown: a service failed to start; what had been started is stopped, and its log's end is told.
         """
         self._workspace.logs.mkdir(parents=True, exist_ok=True)
+        prune_run_logs(self._workspace)
         try:
             while any(run.state not in ("ready", "done") for run in self._runs.values()):
                 self._look()
@@ -280,8 +288,13 @@ class Supervisor:
         self._lock.release()
 
     def _watch(self) -> None:
+        looked_at = float("-inf")
         while not self._stopping.wait(0.25):
             self._look()
+            if time.monotonic() - looked_at >= LOOK_AT_LOGS_SECONDS:
+                looked_at = time.monotonic()
+                for run in self._runs.values():
+                    rotate(run.log)
 
     def _look(self) -> None:
         """One look at every service: start what may start, see who became ready, who died."""
@@ -299,8 +312,6 @@ class Supervisor:
 
     def _launch(self, run: _Run) -> None:
         service = run.service
-        if run.log.exists() and run.log.stat().st_size > 20_000_000:
-            run.log.replace(run.log.with_suffix(".1.log"))
         with run.log.open("ab") as log:
             run.process = _spawn(service, log, self._workspace)
         run.state, run.started = "starting", time.monotonic()
@@ -372,6 +383,39 @@ def _spawn(service: Service, log: IO[bytes], workspace: Workspace) -> subprocess
         stderr=subprocess.STDOUT,
         start_new_session=True,  # a terminal's Ctrl-C is for the supervisor alone, which stops the rest in order
     )
+
+
+def rotate(log: Path, *, largest_bytes: int = LARGEST_LOG_BYTES) -> bool:
+    """Sets a log aside that has grown too large, while its service writes on; whether it did.
+
+    The service keeps its file: what is in it is copied, and the file cut to nothing. What is written between the
+    two is lost. It is opened to append, so that the next line stands at its beginning. On a full disk nothing is cut.
+    """
+    try:
+        if log.stat().st_size <= largest_bytes:
+            return False
+        for number in range(NUM_OLD_LOGS, 1, -1):
+            older = log.with_suffix(f".{number - 1}.log")
+            if older.exists():
+                older.replace(log.with_suffix(f".{number}.log"))
+        beside = log.with_suffix(".rotating")
+        shutil.copyfile(log, beside)
+        beside.replace(log.with_suffix(".1.log"))
+        os.truncate(log, 0)
+    except OSError:
+        return False
+    return True
+
+
+def prune_run_logs(workspace: Workspace, *, days: float = RUN_LOG_DAYS) -> int:
+    """Deletes what flow runs wrote to files of their own more than `days` ago; Prefect keeps their logs."""
+    num_deleted = 0
+    for path in (workspace.logs / "runs").glob("*.log"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > days * 86_400:
+                path.unlink()
+                num_deleted += 1
+    return num_deleted
 
 
 def _signal_group(process: subprocess.Popen[bytes], which: signal.Signals) -> None:

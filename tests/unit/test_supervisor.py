@@ -21,7 +21,9 @@ from components.supervisor import (
     end_leftovers,
     free_port,
     leftovers,
+    prune_run_logs,
     read_stack,
+    rotate,
 )
 
 SLEEP = (sys.executable, "-Sc", "import time; time.sleep(60)")
@@ -186,3 +188,34 @@ def test_a_taken_port_gives_the_next_free_one():
 def test_two_services_that_wish_for_the_same_port_get_two():
     first = free_port(22000, host="127.0.0.1")
     assert free_port(first, host="127.0.0.1", taken=[first]) > first
+
+
+def test_a_log_that_grows_too_large_is_set_aside_while_its_service_writes_on(tmp_path):
+    log = tmp_path / "service.log"
+    with log.open("ab", buffering=0) as written:
+        for number in range(5):
+            written.write(f"line {number}".encode() * 20)
+            assert rotate(log, largest_bytes=100)
+            assert not rotate(log, largest_bytes=100), "it is small again"
+        written.write(b"after")
+    assert log.read_bytes() == b"after", "the service's next line stands at the beginning"
+    kept = {path.name: path.read_bytes()[:6] for path in tmp_path.iterdir() if path != log}
+    assert kept == {"service.1.log": b"line 4", "service.2.log": b"line 3", "service.3.log": b"line 2"}
+
+
+def test_a_log_that_cannot_be_copied_is_not_cut(tmp_path):
+    log = tmp_path / "service.log"
+    log.write_bytes(b"x" * 200)
+    (tmp_path / "service.rotating").mkdir()  # as a full disk does, copying fails
+    assert not rotate(log, largest_bytes=100)
+    assert log.stat().st_size == 200
+
+
+def test_logs_of_runs_that_are_long_over_are_deleted(settings):
+    folder = settings.workspace.logs / "runs"
+    folder.mkdir(parents=True)
+    for name, days in (("old", 31), ("new", 1)):
+        (folder / f"{name}.log").write_text("a line")
+        os.utime(folder / f"{name}.log", (time.time() - days * 86_400,) * 2)
+    assert prune_run_logs(settings.workspace) == 1
+    assert [path.name for path in folder.iterdir()] == ["new.log"]

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.data.tables import CORPUS, TableInfo
 from components.errors import DataStoreError, InputFileError
 
 if TYPE_CHECKING:
@@ -90,6 +91,16 @@ def read_info(folder: Path) -> Packed:
             if there != size:
                 raise DataStoreError(f"{folder / file} has {there} bytes instead of {size}", "pack the corpus again")
     return found
+
+
+def as_table(folder: Path) -> TableInfo:
+    """What a packed corpus would be as a table: one without columns, whose licences nobody has stated.
+
+    Raises:
+        InputFileError, DataStoreError: as `read_info`.
+    """
+    read_info(folder)
+    return TableInfo(task=CORPUS, labels=(), columns=(), licences={})
 
 
 def tokens(folder: Path, split: str) -> Tokens:

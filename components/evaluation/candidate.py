@@ -138,7 +138,8 @@ def register(
     """
     registry = Registry(addresses(settings).mlflow)
     manifest = versioning.manifest(data.version, settings=settings)
-    info = table_info(versioning.path_of(data, settings), recipe.table)
+    packed = recipe.packed if isinstance(recipe, Pretrain) else None
+    info = packing.as_table(packed) if packed else table_info(versioning.path_of(data, settings), recipe.table)
     task = recipe.task if isinstance(recipe, Finetune) else "corpus"
     metrics = run.metrics | (scores.metrics if scores else {})
     metrics |= {f"baseline_{name}": value for name, value in (baseline.metrics if baseline else {}).items()}

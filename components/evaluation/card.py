@@ -48,9 +48,8 @@ def card_of(
 
 def _what(recipe: Pretrain | Finetune) -> str:
     if isinstance(recipe, Pretrain):
-        return (
-            f"A {recipe.family} of {recipe.num_layers} layers, pretrained from nothing on the table `{recipe.table}`."
-        )
+        corpus = f"packed corpus `{recipe.packed.name}`" if recipe.packed else f"table `{recipe.table}`"
+        return f"A {recipe.family} of {recipe.num_layers} layers, pretrained from nothing on the {corpus}."
     task, how = get_task(recipe.task), "whole" if recipe.adaptation == "full" else "by LoRA, merged"
     role = "\n\nA **control**: trained for comparison only, never promoted." if recipe.role == "control" else ""
     of = f"`{recipe.base}`, fine-tuned {how}" if recipe.fresh is None else f"A fresh {recipe.fresh.family}, trained"
@@ -113,6 +112,10 @@ def _difference(scores: Scores, baseline: Scores, *, metric: str, name: str) -> 
 
 
 def _data(recipe: Pretrain | Finetune, *, manifest: Manifest, info: TableInfo) -> str:
+    if isinstance(recipe, Pretrain) and recipe.packed is not None:
+        packed = packing.read_info(recipe.packed)
+        held = "; ".join(f"{one.tokens} tokens of {one.documents} documents {n}" for n, one in packed.splits.items())
+        return f"## Data\n\nPacked corpus `{packed.name}` (sha256 `{packed.sha256()[:16]}…`): {held}."
     rows = ", ".join(f"{one.total} {split}" for split, one in manifest.rows.get(recipe.table, {}).items())
     licences = "\n".join(f"- {source}: {licence}" for source, licence in info.licences.items())
     return (

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from components.data import versioning
+from components.data import packing, versioning
 from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
 from components.evaluation import admission, evidence, gate, slices, spending

@@ -3,6 +3,7 @@
 import math
 
 from components.assets import get_asset
+from components.data import packing
 from components.data.tables import TableInfo
 from components.data.versioning import Manifest
 from components.evaluation.scores import Scores

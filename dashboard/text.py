@@ -13,6 +13,7 @@ from datetime import datetime, tzinfo
 from typing import Literal
 
 from dashboard.text_cost import COST
+from dashboard.text_data import DATA
 from dashboard.text_en import EN
 from dashboard.text_gate import GATE
 from dashboard.text_people import PEOPLE
@@ -21,7 +22,7 @@ from dashboard.text_zh import ZH
 
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
-PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE}
+PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE, **DATA}
 STRINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {**EN, **{key: english for key, (english, _) in PAIRS.items()}},
     "zh": {**ZH, **{key: chinese for key, (_, chinese) in PAIRS.items()}},

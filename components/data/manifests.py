@@ -1,17 +1,22 @@
 """What each data version is and where it came from: one JSON manifest a version, and HEAD."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from components.data.language import identify
 from components.data.tables import num_rows, read_split, table_info, target_column
 from components.errors import DataStoreError, UsageError
 from components.refs import DataRef
 from components.settings import Settings
 from components.tasks import get_task
+
+LANGUAGE_SAMPLE = 200
+"""So many rows of a split are looked at for their language. Ids are hashes, so the first are as good as drawn."""
 
 
 class SplitSummary(BaseModel):
@@ -23,6 +28,8 @@ class SplitSummary(BaseModel):
     sources: dict[str, int]
     labels: dict[str, int]
     """Empty where the answers are free text."""
+    languages: dict[str, float] = {}
+    """Language → share, of a sample."""
 
 
 class Manifest(BaseModel):
@@ -46,6 +53,8 @@ class Manifest(BaseModel):
     changed: dict[str, dict[str, int]] = {}
     """Table → what was done (masked, shortened, filled in) → rows."""
     num_checks: int = 0
+    checks: list[dict[str, Any]] = []
+    """What the gate said, one entry a check (see `validation.Check`)."""
     docs: str = ""
     """The Data Docs' index page."""
     inputs: dict[str, dict[str, Any]] = {}
@@ -135,6 +144,14 @@ def summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
         sources = Counter(frame["source"])
         labels = Counter(label for target in frame[answer] for label in task.labels([target])) if task else {}
         found[split] = SplitSummary(
-            total=total, sources=dict(sorted(sources.items())), labels=dict(sorted(labels.items()))
+            total=total,
+            sources=dict(sorted(sources.items())),
+            labels=dict(sorted(labels.items())),
+            languages=_languages(frame["text"].head(LANGUAGE_SAMPLE)),
         )
     return found
+
+
+def _languages(texts: Iterable[str]) -> dict[str, float]:
+    counts = Counter(identify(str(text)).language for text in texts)
+    return {name: round(number / counts.total(), 3) for name, number in counts.most_common()}

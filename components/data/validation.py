@@ -242,7 +242,7 @@ class _Checkpoint:
 
 @contextlib.contextmanager
 def _no_fingerprint() -> Iterator[None]:
-    """Great Expectations hashes every cell of a frame for a mark that nobody reads: 2.0 of the 3.5 s of a million rows."""
+    """Great Expectations hashes every cell of a frame for a mark that nobody reads: 2.0 of 3.5 s on a million rows."""
     from great_expectations.execution_engine import pandas_execution_engine as engine
 
     name = "hash_pandas_dataframe"

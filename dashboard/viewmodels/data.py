@@ -15,6 +15,8 @@ class TableCard:
     name: str
     bars: tuple[Bar, ...]
     sources: tuple[Bar, ...]
+    labels: tuple[Bar, ...]
+    """None where the answers are free text."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _table(version: DataVersion, table: str, words: Words) -> TableCard:
         Bar(bar.label, bar.share, bar.value, "plain", version.licences.get(bar.label, ""))
         for bar in _bars(version.sources.get(table, {}), words, "plain")
     )
-    return TableCard(table, bars, sources)
+    return TableCard(table, bars, sources, tuple(_bars(version.labels.get(table, {}), words, "strong")))
 
 
 def _bars(counts: Mapping[str, int], words: Words, tone: Tone) -> list[Bar]:

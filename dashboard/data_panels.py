@@ -1,0 +1,127 @@
+"""What the data page is made of, panel by panel; each fetches what it shows."""
+
+import streamlit as st
+
+from dashboard import versions, widgets
+from dashboard.records import DataState, DataVersion
+from dashboard.state import read, stores
+from dashboard.text import Words
+from dashboard.versions import VersionFacts
+from dashboard.viewmodels import versions as shown
+from dashboard.viewmodels.data import DataView, label_of
+from dashboard.viewmodels.shapes import notice
+
+
+def timeline(state: DataState, say: Words) -> None:
+    """The versions as a line through time."""
+    widgets.section(say("data.time"), say("data.time.lead"))
+    if grown := shown.growth(state.versions):
+        when = say("data.version")
+        st.line_chart(
+            {when: grown.when, **grown.rows}, x=when, y=list(grown.rows), y_label=say("data.rows"), height=280
+        )
+    widgets.lines(shown.line_of_versions(state.versions, say))
+
+
+def facts(version: DataVersion, say: Words) -> VersionFacts | None:
+    """What its manifest and rejects say."""
+    ask = stores().settings
+    reading = read(f"data facts {version.version}", "data", lambda: versions.facts(ask, version.version))
+    widgets.box(notice(reading, say))
+    return reading.value
+
+
+def composition(view: DataView, about: VersionFacts | None, say: Words) -> None:
+    """Table by table: by split, source, label and language."""
+    widgets.section(say("data.tables"), say("data.table.lead"))
+    for tab, table in zip(st.tabs([table.name for table in view.tables]), view.tables, strict=True):
+        with tab:
+            left, right = st.columns(2, gap="large")
+            languages = shown.language_bars(about.languages.get(table.name, {}) if about else {}, say)
+            with left:
+                _titled(say("data.splits"), table.bars)
+                _titled(say("data.by_language"), languages, otherwise=say("data.language.unknown"))
+            with right:
+                _titled(say("data.by_source"), table.sources)
+                _titled(say("data.by_label"), table.labels, otherwise=say("data.no_labels"))
+
+
+def _titled(title: str, bars: object, *, otherwise: str = "") -> None:
+    st.caption(title)
+    widgets.bars(bars, otherwise=otherwise)  # type: ignore[arg-type]
+
+
+def rejects(view: DataView, about: VersionFacts | None, say: Words) -> None:
+    """What was left out and why, with examples; and what was changed in passing."""
+    widgets.section(say("data.rejects"))
+    widgets.bars(view.rejects, otherwise=say("data.rejects.none"))
+    if about is None:
+        return
+    if about.rejected:
+        with st.expander(say("data.examples"), icon=":material/block:"):
+            chosen = st.selectbox(
+                say("data.examples.reason"), about.rejected, format_func=lambda one: shown.reason_label(one, say)
+            )
+            widgets.lines(shown.example_lines(chosen, say))
+    if changed := shown.changed_bars(about.changed, say):
+        widgets.section(say("data.changed"), say("data.changed.lead"))
+        widgets.bars(changed)
+
+
+def checks(view: DataView, version: DataVersion, about: VersionFacts | None, say: Words) -> None:
+    """The suites' results, readable; and Great Expectations' own report."""
+    widgets.section(say("data.checks"))
+    widgets.status("ready" if view.is_checked else "empty", view.checks)
+    done = about.checks if about else ()
+    for table in shown.tables_checked(done):
+        with st.expander(shown.suite_label(done, table, say)):
+            widgets.lines(shown.suite_lines(done, table, say))
+    if version.num_checks and not done:
+        widgets.note(say("data.suite.none"))
+    if version.docs is None:
+        return
+    pages = stores().report_pages(version.docs)
+    if not pages:
+        widgets.note(say("data.docs.missing"))
+        return
+    with st.expander(say("data.docs"), icon=":material/fact_check:"):
+        page = st.selectbox(say("data.docs.page"), pages, format_func=lambda path: path.parts[-4])
+        report = read(f"report {page}", "data", lambda: stores().report(page))
+        widgets.box(notice(report, say))
+        if report.value:
+            st.iframe(report.value, height=560)
+
+
+def difference(state: DataState, version: DataVersion, say: Words) -> None:
+    """Any two versions side by side; at first the chosen one and the one that it grew from."""
+    widgets.section(say("data.diff"), say("data.diff.lead"))
+    if len(state.versions) < 2:
+        widgets.note(say("data.diff.choose"))
+        return
+    known = [one.version for one in state.versions]
+    default = known.index(version.parent) if version.parent in known else len(known) - 1
+    left, right = st.columns(2, gap="large")
+    with left:
+        before = st.selectbox(
+            say("data.diff.before"), state.versions, index=default, format_func=lambda one: label_of(one, say)
+        )
+    with right:
+        after = st.selectbox(
+            say("data.diff.after"),
+            state.versions,
+            index=known.index(version.version),
+            format_func=lambda one: label_of(one, say),
+        )
+    ask = stores().settings
+    question = f"data diff {before.version} {after.version}"
+    reading = read(question, "data", lambda: versions.compare(ask, before.version, after.version))
+    widgets.box(notice(reading, say))
+    if reading.value is None:
+        return
+    if not reading.value:
+        widgets.note(say("data.diff.same"))
+    for card in shown.diff_cards(reading.value, say):
+        with st.expander(card.title, expanded=True):
+            widgets.note(card.same)
+            widgets.bars(card.bars)
+            widgets.lines(card.lines)

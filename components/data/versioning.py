@@ -25,6 +25,7 @@ import pandas as pd
 from components.data.build import BuildReport, Progress, build, silent
 from components.data.dvc_store import DvcStore
 from components.data.manifests import Manifest, SplitSummary, find, head, manifest, pointer, summary, versions
+from components.data.readers import parsed
 from components.data.removal import end_removals, mark
 from components.data.tables import (
     columns,
@@ -153,18 +154,21 @@ def ingest(recipe: Ingest, *, settings: Settings, progress: Progress = silent) -
 def _ingest(recipe: Ingest, settings: Settings, progress: Progress) -> DataRef:
     before = head(settings)
     base = path_of(before, settings) if before else None
+    parsed.forget(settings.workspace.inputs, all_of_them=False)
     report = build(recipe, settings=settings, base=base, progress=progress)
     how = {"rejects": report.rejects_path, "limits": recipe.limits, "accepted": base, "made": report.tables.keys()}
     validation = _gate(report.staging_dir, settings, **how)
     progress(f"validate: {validation.seconds:.1f} s, {len(validation.checks)} checks passed")
     if before is not None and base is not None and _adds_nothing(report, base):
         shutil.rmtree(report.staging_dir.parent, ignore_errors=True)
+        parsed.forget(settings.workspace.inputs)
         progress(f"nothing has changed: it is version {before.version[:8]} already")
         return before
     started = datetime.now(UTC)
     ref = commit(report.staging_dir, settings=settings, note=_note(recipe, report, validation))
     progress(f"version {ref.version[:8]}: {(datetime.now(UTC) - started).total_seconds():.1f} s")
     shutil.rmtree(report.staging_dir.parent, ignore_errors=True)
+    parsed.forget(settings.workspace.inputs)
     return ref
 
 
@@ -201,6 +205,7 @@ def _admit(rows: pd.DataFrame, table: str, settings: Settings) -> DataRef:
     note = {
         "name": f"feedback for {table}",
         "num_checks": len(validation.checks),
+        "checks": [check.model_dump(mode="json") for check in validation.checks],
         "docs": validation.docs,
         "seconds": {"validate": validation.seconds},
         "recipe": {"kind": "admit", "table": table, "num_rows": len(rows)},
@@ -344,6 +349,7 @@ def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> 
         "statistics": report.statistics,
         "inputs": {table: note.model_dump() for table, note in report.inputs.items()},
         "num_checks": len(validation.checks),
+        "checks": [check.model_dump(mode="json") for check in validation.checks],
         "docs": validation.docs,
         "seconds": report.seconds | {"validate": validation.seconds},
     }

@@ -18,6 +18,7 @@ from components.data.readers.encodings import decode, lost_bytes
 from components.data.readers.json_rows import read_json, read_json_lines
 from components.data.readers.kinds import DOCUMENTS, SUFFIXES, RawRow, RawTable
 from components.data.readers.locations import Located, locate
+from components.data.readers.parsed import remembered
 from components.errors import InputFileError, MappingError
 from components.recipes import FileSource
 from components.tasks.base import FileFormat, Task
@@ -135,7 +136,7 @@ def open_source(recipe: FileSource, *, cache: Path | None, task: Task | None, wa
         taken.kinds[file.kind] += 1
         try:
             content = _content(file, recipe, taken)
-            table = _table(content, file, recipe, formats, folder=source)
+            table = _table(content, file, recipe, formats, folder=source, cache=cache)
         except (InputFileError, MappingError) as err:
             if found.is_one:
                 raise
@@ -172,7 +173,13 @@ def _content(file: Located, recipe: FileSource, taken: Opened) -> bytes:
 
 
 def _table(
-    content: bytes, file: Located, recipe: FileSource, formats: Mapping[str, FileFormat], *, folder: str
+    content: bytes,
+    file: Located,
+    recipe: FileSource,
+    formats: Mapping[str, FileFormat],
+    *,
+    folder: str,
+    cache: Path | None,
 ) -> RawTable:
     name, kind = file.name, file.kind
     if kind in formats:
@@ -181,15 +188,9 @@ def _table(
         header = dict.fromkeys(column for row in found if not isinstance(row, str) for column in row)
         return RawTable(list(header), lambda _: iter([_checked(row) for row in found]), decoded.encoding)
     if kind in DOCUMENTS:
-        return read_document(
-            content,
-            kind=kind,
-            name=name,
-            file=name,
-            folder=folder,
-            piece_chars=recipe.piece_chars,
-            encoding=recipe.encoding,
-        )
+        how: dict[str, Any] = {"name": name, "kind": kind, "file": name, "folder": folder}
+        how |= {"piece_chars": recipe.piece_chars, "encoding": recipe.encoding}
+        return remembered(lambda: read_document(content, **how), content, cache=cache, how=how)
     if kind in {"csv", "tsv"}:
         return read_delimited(content, name=name, is_tsv=kind == "tsv", encoding=recipe.encoding)
     if kind == "parquet":

@@ -88,6 +88,7 @@ EFFECTS = {
     "swa_share": 0.5,
     "decay_share": 0.9,
     "momentum": 0.5,
+    "table_learning_rate": 3e-4,
 }
 WITH = {
     "averaging": {"ema_decay": 0.9},
@@ -95,6 +96,7 @@ WITH = {
     "swa_share": {"averaging": "swa", "swa_share": 1.0},
     "decay_share": {"schedule": "wsd", "decay_share": 0.1},
     "momentum": {"optimizer": "sgd"},
+    "table_learning_rate": {"optimizer": "muon"},
 }
 """What stands beside a field that goes with another; all but `averaging` are compared with these alone."""
 
@@ -110,6 +112,7 @@ def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested = set(EFFECTS) | {"num_epochs", "checkpoint_every_steps", "evaluate_every_steps", "device"}
     tested |= {"patience_evaluations", "gradient_checkpointing"}  # test_loop.py
     tested |= {"augmentation"}  # tests/invariant/test_augmentation_stays_in_training.py
+    tested |= {"fresh", "ensemble"}  # test_bases.py, test_ensembles.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
 

@@ -180,7 +180,7 @@ def _tree(view: TreeView, layout: int, size: tuple[int, int], box: tuple[int, in
     )
     leaves = "".join(_leaf(leaf, _PLACES[leaf.name][layout], box, layout) for leaf in view.leaves)
     return (
-        f'<svg class="treepic" viewBox="0 0 {width} {height}" role="img" aria-label="{escape(view.label)}">'
+        f'<svg class="treepic" viewBox="0 0 {width} {height}" role="group" aria-label="{escape(view.label)}">'
         f"{soil}{boughs}{foliage}{leaves}</svg>"
     )
 

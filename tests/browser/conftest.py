@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser import axe
 from tests.dashboard.installation import Installation, free_port, shared, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -95,6 +96,12 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def axe_script() -> str | None:
+    """axe-core's source; None where it cannot be fetched."""
+    return axe.source()
 
 
 @pytest.fixture

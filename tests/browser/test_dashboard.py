@@ -10,10 +10,12 @@ from playwright.sync_api import Page, TimeoutError, expect
 from components.ledger.store import Ledger
 from dashboard.app import PAGES
 from dashboard.stores import Stores
+from tests.browser.axe import findings
 from tests.browser.conftest import Open, serve
 from tests.dashboard.installation import Installation
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 SHOTS = Path(__file__).parent / "screenshots"
 
 # What a page has shown once it has asked its stores.
@@ -49,13 +51,40 @@ def at(name: str) -> str:
 
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_its_window_in_both_languages(name: str, width: int, open_page: Open) -> None:
+def test_a_page_fits_its_window_in_both_languages_and_is_accessible(
+    name: str, width: int, open_page: Open, axe_script: str | None
+) -> None:
     for language, scheme in (("en", "light"), ("zh", "dark")):
         page = loaded(open_page(at(name), language=language, width=width, scheme=scheme), name)
         expect(page.locator(".b-box.s-failed")).to_have_count(1 if name == "data" else 0)
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         assert wide <= width, f"{name} in {language} is {wide} pixels wide"
+        if axe_script and width == 1280:
+            page.wait_for_selector(STILL)
+            assert findings(page, axe_script) == [], f"{name} in {language}, {scheme}"
         shot(page, f"{name}-{language}-{width}-{scheme}")
+
+
+def test_accessibility_is_checked(axe_script: str | None) -> None:
+    if axe_script is None:
+        pytest.skip("axe-core cannot be fetched: npm, or its registry, is not to be had")
+    assert "axe" in axe_script
+
+
+def test_pages_are_used_by_keyboard(open_page: Open) -> None:
+    page = loaded(open_page(), "ecosystem")
+    page.wait_for_selector(STILL)
+    seen = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.append(page.evaluate("document.activeElement?.textContent?.trim() ?? ''"))
+        if seen[-1] == "Models":
+            break
+    assert {"Ecosystem", "Evolution", "Models"} <= set(seen)
+    ring = page.evaluate("(e => e.outlineStyle + e.boxShadow)(getComputedStyle(document.activeElement))")
+    assert ring != "nonenone"  # where the focus is can be seen
+    page.keyboard.press("Enter")
+    expect(page.locator(".b-title")).to_have_text("Models")
 
 
 def luminance(colour: list[float]) -> float:

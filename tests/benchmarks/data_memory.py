@@ -1,7 +1,7 @@
-"""The memory of the data engine: the same peak for 0.2 and for 2 GB of distinct documents (`make bench NAME=data_memory`).
+"""The data engine's memory: the same peak for 0.2 and 2 GB of distinct documents (`make bench NAME=data_memory`).
 
-Documents are generated, seeded: words of an invented vocabulary, drawn by Zipf's law; of every twenty one is an earlier
-one with a word changed, so that there are edges to find. Each size runs in a process of its own; the peak is the largest
+Documents are generated, seeded: words of an invented vocabulary, drawn by Zipf's law; one of twenty is the one before
+with a word changed, so that there are edges to find. Each size runs in a process of its own; the peak is the largest
 sum of proportional set sizes (PSS) over it and all below it, looked at twice a second.
 
 Sizes in MB: DATA_MEMORY_SMALL (200), DATA_MEMORY_LARGE (2000); the engine's setting: DATA_MEMORY_LIMIT (1024).

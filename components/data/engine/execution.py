@@ -81,7 +81,7 @@ def _results(job: Job, arguments: Sequence[dict[str, Any]], resources: Resources
                 return _called(name, encoded.to_pylist())
 
         work: Any = daft.cls(Worker, max_concurrency=resources.workers, use_process=True)().work
-    else:  # not as actors: those of a lost node do not come back, and the frame with them
+    else:  # as tasks, which Daft schedules again when their node is lost
         frame = frame.into_partitions(min(len(arguments), _ray_tasks()))
 
         @daft.func.batch(use_process=True, **column)

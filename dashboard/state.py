@@ -16,6 +16,9 @@ from dashboard.text import LANGUAGES, Language, Words
 T = TypeVar("T")
 FRESH_SECONDS = 2.0
 """A store is not asked again sooner, however many people look."""
+OLD_SECONDS = 20.0
+"""An answer younger than this is shown at once while the store is asked again behind it: a page that is drawn again, or
+opened by the next person, does not wait for two hundred versions to be listed."""
 REFRESH_SECONDS = 4.0
 """How often a live page draws itself again."""
 
@@ -28,14 +31,36 @@ class Memory:
         self._tried: dict[str, float] = {}
         self._lock = threading.Lock()
 
-    def read(self, question: str, store: StoreName, ask: Callable[[], T], *, fresh_seconds: float) -> Reading[T]:
-        """`ask()`, unless it has just been asked; with the last good answer where it raises StoreError."""
+    def read(
+        self,
+        question: str,
+        store: StoreName,
+        ask: Callable[[], T],
+        *,
+        fresh_seconds: float,
+        old_seconds: float = 0.0,
+    ) -> Reading[T]:
+        """`ask()`, unless it has just been asked; with the last good answer where it raises StoreError.
+
+        Args:
+            old_seconds: a good answer younger than this is given at once, and asked for again in a thread.
+        """
         now = time.time()
         with self._lock:
             last: Reading[T] | None = self._answers.get(question)  # type: ignore[assignment]
-            if last and now - self._tried.get(question, 0.0) < fresh_seconds:
+            tried = self._tried.get(question, 0.0)
+            if last and now - tried < fresh_seconds:
                 return last
             self._tried[question] = now
+        if last and tried and last.problem is None and now - last.at < old_seconds:
+            again = threading.Thread(target=self._ask, args=(question, store, ask, last, now), daemon=True)
+            again.start()
+            return last
+        return self._ask(question, store, ask, last, now)
+
+    def _ask(
+        self, question: str, store: StoreName, ask: Callable[[], T], last: Reading[T] | None, now: float
+    ) -> Reading[T]:
         try:
             reading = Reading(store, ask(), time.time())
         except StoreError as err:
@@ -68,7 +93,7 @@ def read(question: str, store: StoreName, ask: Callable[[], T]) -> Reading[T]:
     """What a store says, or said last; see `Memory.read`. Only the very first time is worth a sign of waiting."""
     first = nullcontext() if memory().knows(question) else st.spinner(words()("app.reading"))
     with first:
-        return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS)
+        return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS, old_seconds=OLD_SECONDS)
 
 
 def words() -> Words:

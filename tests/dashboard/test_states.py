@@ -1,6 +1,8 @@
 """Empty, stale and failed are three different things on the screen."""
 
 import re
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +84,7 @@ def test_a_store_that_stops_answering_leaves_what_it_said_marked_as_old(
 
     monkeypatch.setattr("dashboard.stores.Stores.models", down)
     monkeypatch.setattr(state, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(state, "OLD_SECONDS", 0.0)
     shown = words_on(draw("models"))
     assert "b-box s-stale" in shown
     assert "57.3%" in shown
@@ -154,3 +157,31 @@ def test_a_question_that_was_never_answered_is_failed() -> None:
     memory, store = state.Memory(), Store()
     store.is_down = True
     assert memory.read("q", "ledger", store.ask, fresh_seconds=0).is_failed
+
+
+def test_a_young_answer_is_shown_at_once_and_asked_for_again_behind_it() -> None:
+    memory, asked = state.Memory(), threading.Event()
+    slow = iter([1, 2])
+
+    def ask() -> int:
+        value = next(slow)
+        if value == 2:
+            assert asked.wait(10)
+        return value
+
+    def read() -> int | None:
+        return memory.read("q", "ledger", ask, fresh_seconds=0, old_seconds=60).value
+
+    assert [read(), read()] == [1, 1]  # the second did not wait for its own question
+    asked.set()
+    deadline = time.monotonic() + 10
+    while memory.read("q", "ledger", ask, fresh_seconds=60).value != 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_was_changed_from_here_is_asked_for_before_it_is_shown() -> None:
+    memory, store = state.Memory(), Store()
+    assert memory.read("q", "ledger", store.ask, fresh_seconds=0, old_seconds=60).value == 1
+    memory.forget()
+    assert memory.read("q", "ledger", store.ask, fresh_seconds=0, old_seconds=60).value == 2

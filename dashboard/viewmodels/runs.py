@@ -90,7 +90,9 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
 def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:
     state = STATE_OF_RUN.get(run.state, "waiting")
     step = found.running_steps.get(run.id, "")
-    why = reason(run.message) if state == "failed" else words("line.step", step=step_name(words, step)) if step else ""
+    why = words("line.step", step=step_name(words, step)) if step else ""
+    if state == "failed" or (run.flow == "retrain" and run.state == "COMPLETED"):
+        why = reason(run.message)  # of a retraining: why it began, or why it did not
     by = words(f"runs.by.{run.by}") if words.has(f"runs.by.{run.by}") else ""
     return Line(
         when=words.ago(max(0.0, now - run.created_at)),

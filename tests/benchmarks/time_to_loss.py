@@ -6,8 +6,9 @@ README says (4 layers, 4 heads, width 128, block 64, batch 12, 2,000 iterations,
 of the text; ours is `pretrain` with a recipe of flows/recipes, in a process of its own for each seed.
 
 Ours counts from before the model is built to the end of the last step: weights, optimizers, whatever is compiled on the
-way. Modules are loaded before, as nanoGPT's are before its own clock, which is the sum of the times it prints for its iterations, without what it does before
-the first and without its own evaluations. Tokenizing and evaluating are outside on both sides. Runs take turns.
+way. nanoGPT's clock is the sum of the times it prints for its iterations, without what it does before the first and
+without its own evaluations. Modules are loaded before the clock, and tokenizing and evaluating are outside, on both
+sides. Runs take turns.
 
 RECIPE=file takes another recipe; SPLIT=slice leaves the last 10 % of the text unopened and measures on the end of the
 first 90 %, which is how the recipe was tuned (PEER_RUNS=0 leaves nanoGPT out). PEER_RUNS=3, SEEDS=1,2,3,4,5,

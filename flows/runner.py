@@ -130,6 +130,7 @@ class Asked:
         os.environ.clear()
         os.environ.update(self.env)
         os.chdir(self.folder)
+        sys.argv = ["prefect.engine"]  # which would take an argument of the worker's for a run's id
 
     def run(self) -> int:
         """Prefect's engine for that run, with its settings; the exit code."""

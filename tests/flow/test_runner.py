@@ -77,7 +77,7 @@ def test_a_forked_run_has_the_environment_and_the_folder_of_who_asked_and_its_ex
     do = "import pathlib; pathlib.Path(os.environ['PREFECT_FILE']).write_text(os.getcwd()); sys.exit(3)"
     assert said(ask(env, do, PREFECT_FILE=str(tmp_path / "told"))) == "3"
     assert (tmp_path / "told").read_text() == str(Path.cwd())
-    assert said(ask(env, "pass")) == "0"
+    assert said(ask(env, "sys.exit(40 + len(sys.argv))")) == "41", "the runner's own arguments are not the run's"
     assert said(ask(env, "os.kill(os.getpid(), 9)")) == str(-signal.SIGKILL), "one that says nothing was killed"
 
 

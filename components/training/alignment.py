@@ -1,0 +1,188 @@
+"""Training by preference: a model that writes, from pairs (DPO) or thumbs (KTO), in the same exact loop as every other.
+
+By our own losses (`preference`) rather than by `trl`: its trainers are `transformers.Trainer`, which the loop is not.
+The reference is the base, whose log-probabilities of every answer are computed once, before the first step; they are
+constants of the training as its rows are.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from components.errors import DataError, MappingError, RecipeError
+from components.models import pretrained
+from components.tasks import get_task
+from components.tasks.base import Example, Task
+from components.training import lock as locks
+from components.training import preference, result
+from components.training.loop import Batch, fit
+from components.training.recipes import Finetune
+from components.training.result import Progress, Trained
+from components.training.seeds import RowOrder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class Preference(Finetune):
+    """A fine-tuning by what people prefer. Its rows are not those of the table but what was said of answers to it."""
+
+    method: Literal["dpo", "kto"] = "dpo"
+    beta: float = Field(0.1, gt=0)
+    """How much it costs to leave the base, per nat."""
+
+
+COLUMNS = {"dpo": ("id", "prompt", "chosen", "rejected"), "kto": ("id", "prompt", "completion", "label")}
+"""As `feedback.preferences` makes them."""
+
+
+def align(
+    recipe: Preference,
+    rows: "pd.DataFrame",
+    *,
+    weights_dir: Path,
+    run_dir: Path,
+    on_step: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train the base in `weights_dir` on preference rows; the model is `run_dir/model`, a Hugging Face folder.
+
+    Called again after a kill, it goes on at the last checkpoint in `run_dir`; called again when done, it returns what
+    is there. Weights are a function of the rows, the recipe and the base.
+
+    Args:
+        rows: `feedback.preferences.dpo_pairs` or `kto_rows`, as the recipe's method wants them.
+
+    Raises:
+        RecipeError: the recipe's task does not write, or the recipe has an option without effect here.
+        MappingError: the rows lack a column.
+        DataError: there are no rows, or an answer has no token.
+        NonFiniteLoss, CheckpointError: as `loop.fit`.
+    """
+    task = get_task(recipe.task)
+    task.check(recipe)
+    _must_fit(recipe, task, rows)
+    rows = rows.sort_values(list(COLUMNS[recipe.method]), ignore_index=True)
+    lock = locks.take(
+        recipe,
+        tables={f"{recipe.table} {recipe.method}": _digest(rows)},
+        module=f"{__name__},{type(task).__module__}",
+        parent=locks.weights_sha256(weights_dir),
+    )
+    if done := result.load(run_dir, lock):
+        return done
+    model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=(), recipe=recipe)
+    pad_id: int = tokenizer.pad_token_id
+
+    def examples(column: str) -> list[Example]:
+        import pandas as pd
+
+        frame = pd.DataFrame({"id": rows["id"], "text": rows["prompt"], task.columns[1]: rows[column]}, dtype="str")
+        made = task.rows(frame, tokenizer, recipe, ())
+        if len(made) != len(rows):
+            raise DataError(f"of {len(rows)} answers {len(rows) - len(made)} have no token", "leave them out")
+        return made
+
+    # DPO: the chosen, then the rejected. KTO: the answers, then each prompt with the answer of the row before it, of
+    # which z₀ is estimated (Ethayarajh et al. 2024, §4.1).
+    if recipe.method == "dpo":
+        sides = [examples("chosen"), examples("rejected")]
+    else:
+        rows = rows.assign(mismatched=rows["completion"].shift(1, fill_value=rows["completion"].iloc[-1]))
+        sides = [examples("completion"), examples("mismatched")]
+    reference = [_reference(model, task, side, pad_id, recipe.batch_size) for side in sides]
+    order = RowOrder(
+        num_rows=len(rows), rows_per_step=recipe.batch_size * recipe.num_accumulation_steps, seed=recipe.seed
+    )
+
+    def micro_batches(step: int) -> list[Batch]:
+        import torch
+
+        numbers = list(order.rows(step))
+        batches: list[Batch] = []
+        for start in range(0, len(numbers), recipe.batch_size):
+            some = numbers[start : start + recipe.batch_size]
+            batch = dict(task.collate([side[i] for side in sides for i in some], pad_id))  # (2 B, T)
+            batch["reference"] = torch.stack([known[i] for known in reference for i in some])  # (2 B,)
+            if recipe.method == "kto":
+                batch["is_good"] = torch.tensor([bool(rows["label"].iloc[i]) for i in some])  # (B,)
+            batches.append(batch)
+        return batches
+
+    good, bad = _weights(rows) if recipe.method == "kto" else (1.0, 1.0)
+
+    def loss(model: "PreTrainedModel", batch: Batch) -> "tuple[Tensor, Tensor]":
+        now, then = preference.answer_logprobs(model, batch).chunk(2), batch["reference"].chunk(2)
+        if recipe.method == "dpo":
+            return preference.dpo(now[0], now[1], then[0], then[1], beta=recipe.beta)
+        point = preference.reference_point(now[1], then[1])
+        return preference.kto(
+            now[0], then[0], batch["is_good"], point=point, beta=recipe.beta, weight_good=good, weight_bad=bad
+        )
+
+    fitted = fit(
+        model,
+        recipe,
+        micro_batches=micro_batches,
+        loss=loss,
+        num_steps=recipe.steps_over(len(rows)),
+        folder=run_dir / "checkpoints",
+        key=lock.exact_key,
+        names=lambda step: [str(rows["id"].iloc[i]) for i in order.rows(step)],
+        on_step=on_step,
+    )
+    metrics = {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
+    return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
+
+
+def _must_fit(recipe: Preference, task: Task, rows: "pd.DataFrame") -> None:
+    if task.head != "generator":
+        raise RecipeError(f"{recipe.name}: {task.name} does not write", "train it on corrections: kind finetune")
+    for field, given in (
+        ("augmentation", recipe.augmentation),
+        ("validation_share", recipe.validation_share),
+        ("label_smoothing", recipe.label_smoothing),
+        ("patience_evaluations", recipe.patience_evaluations),
+    ):
+        if given:
+            raise RecipeError(f"{recipe.name}: {field} has no effect on training by preference", "leave it out")
+    if missing := [name for name in COLUMNS[recipe.method] if name not in rows.columns]:
+        raise MappingError(f"the rows have no column {missing[0]!r}", f"{recipe.method} needs {COLUMNS[recipe.method]}")
+    if not len(rows):
+        raise DataError(f"{recipe.name}: there is nothing to learn from", "banyan feedback export TABLE --what dpo|kto")
+
+
+def _digest(rows: "pd.DataFrame") -> str:
+    import hashlib
+
+    return hashlib.sha256(rows.to_json(orient="records", force_ascii=False).encode()).hexdigest()
+
+
+def _reference(
+    model: "PreTrainedModel", task: Task, side: Sequence[Example], pad_id: int, batch_size: int
+) -> "list[Tensor]":
+    """log π_ref of each answer, in nats; the model as it was loaded, whose adapters change nothing yet."""
+    import torch
+
+    known: list[Any] = []
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, len(side), batch_size):
+            batch = task.collate(list(side[start : start + batch_size]), pad_id)
+            on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+            known += list(preference.answer_logprobs(model, on_device).cpu())
+    model.train(was_training)
+    return known
+
+
+def _weights(rows: "pd.DataFrame") -> tuple[float, float]:
+    """λ of wanted and unwanted answers, so that both kinds weigh the same (Ethayarajh et al. 2024, §4.2)."""
+    good = int(rows["label"].sum())
+    bad = len(rows) - good
+    if not good or not bad:
+        return 1.0, 1.0
+    return (1.0, good / bad) if good > bad else (bad / good, 1.0)

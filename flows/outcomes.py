@@ -74,7 +74,10 @@ def model_outcome(settings: Settings, *, table: str, version: int | None = None)
 
 
 def _facts(info: "VersionInfo", said: "list[VerdictRow]") -> dict[str, Any]:
+    from components.evaluation.parity import verdicts
+
     return {
+        "parity": {name: one.model_dump() for name, one in verdicts(info.tags).items()},
         "model": info.ref.name,
         "version": info.ref.version,
         "weights_sha256": info.ref.weights_sha256,
@@ -97,7 +100,10 @@ def _facts(info: "VersionInfo", said: "list[VerdictRow]") -> dict[str, Any]:
 
 def _lines(info: "VersionInfo", said: "list[VerdictRow]", *, url: str) -> list[str]:
     about = f"{info.ref}, weights {info.ref.weights_sha256[:12]}, data {info.data_version[:12]}"
+    from components.evaluation.parity import verdicts
+
     lines = [about, f"  {figures(info.metrics)}"]
+    lines += [f"  parity: {one}" for one in verdicts(info.tags).values()]
     for row in said[-2:]:
         more = f"; about {row.num_more_needed} more examples would decide" if row.num_more_needed else ""
         other = "the baseline" if row.against == "baseline" else f"champion v{row.against_version}"
@@ -125,7 +131,19 @@ def figures(metrics: Mapping[str, float]) -> str:
 
 
 def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) -> ModelRef:
-    """The version that serves now. Raises UsageError: there is none to go back to, or `to` never was champion."""
+    """The version that serves now. Raises UsageError: there is none to go back to, or `to` never was champion.
+
+    The gateway is asked first: it holds the registry and the ledger open already, and swaps at once. Where none answers
+    it is done here, and the gateway follows when it is there again.
+    """
+    import contextlib
+
+    from components.errors import GatewayUnavailable, ServiceDown
+    from flows.gateway import roll_back as ask_gateway
+
+    asked = {"to": to, "reason": reason, "actor": f"cli:{getpass.getuser()}"}
+    with contextlib.suppress(GatewayUnavailable, ServiceDown):
+        return ModelRef.model_validate(ask_gateway(table, asked, settings=settings))
     from components.ledger.journal import Journal
     from components.ledger.store import Ledger
     from components.registry import Registry, model_name

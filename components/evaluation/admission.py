@@ -2,14 +2,14 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
 from components.data import versioning
 from components.errors import ParityMismatch
-from components.evaluation.parity import Parity, Reference, check
+from components.evaluation.parity import Parity, Reference, Verdicts, check
 from components.recipes import Finetune
 from components.refs import DataRef, ModelRef
 from components.settings import Settings
@@ -19,7 +19,6 @@ from components.training.run import TrainingRun
 
 log = logging.getLogger(__name__)
 
-PARITY_TAG = "banyan.parity"
 PARITY_FILE = "parity.json"
 """Artifact of a version's run: its `Admission`."""
 
@@ -35,16 +34,7 @@ class Admission(BaseModel):
     @property
     def tag(self) -> str:
         """The verdicts alone, as JSON: short enough for a version's tag."""
-        return _Verdicts(engines=self.engines).model_dump_json()
-
-
-class _Verdicts(BaseModel):
-    engines: dict[str, Parity] = {}
-
-
-def verdicts(tags: Mapping[str, str]) -> dict[str, Parity]:
-    """Engine → its parity, out of a version's tags; empty for versions that were registered without."""
-    return _Verdicts.model_validate_json(tags.get(PARITY_TAG) or "{}").engines
+        return Verdicts(engines=self.engines).model_dump_json()
 
 
 def admit(recipe: Finetune, *, run: TrainingRun, data: DataRef, settings: Settings) -> Admission:

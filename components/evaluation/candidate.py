@@ -14,6 +14,7 @@ from components.errors import RegistryError, VersionNotFound
 from components.evaluation import admission, evidence, gate, slices, spending
 from components.evaluation.card import card_of
 from components.evaluation.gate import Verdict
+from components.evaluation.parity import PARITY_TAG
 from components.evaluation.scores import Scores
 from components.ledger.journal import Journal
 from components.ledger.store import Ledger
@@ -162,7 +163,7 @@ def register(
             "banyan.role": recipe.role if isinstance(recipe, Finetune) else "candidate",
             RECIPE_TAG: recipe.model_dump_json(),
         }
-        | ({admission.PARITY_TAG: admitted.tag} if admitted else {}),
+        | ({PARITY_TAG: admitted.tag} if admitted else {}),
         run_id=run.run_id,
         weights_sha256=run.weights_sha256,
         num_steps=run.num_steps,

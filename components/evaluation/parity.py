@@ -9,7 +9,7 @@ shifted or a precision that is too coarse all show here, and where they begin is
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -105,6 +105,21 @@ class Parity(BaseModel):
             f"{self.engine}, {self.precision}: {verdict}, {self.num_probes} probes, largest difference "
             f"{self.largest:.2g} of {self.tolerance:g}, mean {self.mean:.2g} of {self.mean_tolerance:g}"
         )
+
+
+PARITY_TAG = "banyan.parity"
+"""A version's tag: its `Verdicts`, as JSON."""
+
+
+class Verdicts(BaseModel):
+    """Engine → what came of it before the version was registered."""
+
+    engines: dict[str, Parity] = {}
+
+
+def verdicts(tags: Mapping[str, str]) -> dict[str, Parity]:
+    """Engine → its parity, out of a version's tags; empty for versions that were registered without."""
+    return Verdicts.model_validate_json(tags.get(PARITY_TAG) or "{}").engines
 
 
 class Scoring(Protocol):

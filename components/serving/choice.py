@@ -46,7 +46,7 @@ def choose(
         ParityMismatch: torch was found to answer otherwise than the version was trained, and nothing else may serve it.
         InputFileError: no model to read.
     """
-    from components.evaluation.admission import verdicts
+    from components.evaluation.parity import verdicts
 
     known = verdicts(tags)
     wanted = wanted or settings.engine

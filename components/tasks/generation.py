@@ -50,19 +50,18 @@ class Generation(Writing):
     ) -> list[Example]:
         """Start token, text, target, end token: all but the first carry loss, for all of it is text to foresee."""
         assert recipe.max_new_tokens is not None  # see `check`
-        start = _start(tokenizer)
         prompts = self.prompts(list(frame["text"]), tokenizer)
         targets = plain_ids([f"{self.lead}{target}" for target in frame["target"]], tokenizer)
         examples: list[Example] = []
         for prompt, target in zip(prompts, targets, strict=True):
             ids = [*prompt, *target[: recipe.max_new_tokens - 1], int(tokenizer.eos_token_id)]
-            examples.append({"input_ids": [start, *ids], "labels": [start, *ids]})
+            examples.append({"input_ids": ids, "labels": ids})
         return examples
 
     def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
-        """The text's last tokens: what is too long loses its beginning."""
+        """A start token, as in training, and the text's last tokens: what is too long loses its beginning."""
         room = max(1, int(tokenizer.model_max_length) - 1)
-        return [ids[-room:] or [_start(tokenizer)] for ids in plain_ids(list(texts), tokenizer)]
+        return [[_start(tokenizer), *ids[-room:]] for ids in plain_ids(list(texts), tokenizer)]
 
     def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:  # noqa: ARG002
         """Only at the end token or the longest answer."""
@@ -220,13 +219,12 @@ def _start(tokenizer: "PreTrainedTokenizerBase") -> int:
 def _bits_per_byte(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", prompts: Sequence[list[int]]
 ) -> list[float | None]:
-    """Per text: cross-entropy of its tokens after a start token, over the bytes that they spell."""
+    """Per prompt: cross-entropy of its tokens after the start token, over the bytes that they spell."""
     import torch
 
-    start = _start(tokenizer)
-    length = max(map(len, prompts)) + 1
+    length, start = max(map(len, prompts)), _start(tokenizer)
     ids = torch.tensor([[start] * (length - len(p)) + p for p in prompts], device=model.device)
-    mask = torch.tensor([[0] * (length - 1 - len(p)) + [1] * (len(p) + 1) for p in prompts], device=model.device)
+    mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts], device=model.device)
     body, head = body_and_head(model)
     found: list[float | None] = []
     with torch.inference_mode():
@@ -234,9 +232,10 @@ def _bits_per_byte(
             input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False
         ).last_hidden_state  # (B, T, C)
         for i, prompt in enumerate(prompts):
-            logits = head(hidden[i, -len(prompt) - 1 : -1]).float()  # (tokens, V)
-            nats = torch.nn.functional.cross_entropy(logits, ids[i, -len(prompt) :], reduction="sum")
-            num_bytes = len(str(tokenizer.decode(prompt)).encode("utf-8", "replace"))
+            text = prompt[1:]
+            logits = head(hidden[i, -len(prompt) : -1]).float()  # (tokens, V)
+            nats = torch.nn.functional.cross_entropy(logits, ids[i, length - len(text) :], reduction="sum")
+            num_bytes = len(str(tokenizer.decode(text)).encode("utf-8", "replace"))
             found.append(float(nats) / math.log(2) / num_bytes if num_bytes else None)
     return found
 

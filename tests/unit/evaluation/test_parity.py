@@ -175,6 +175,13 @@ def test_a_fault_of_batches_alone_is_found_in_the_mixed_batch(writer, expected):
     assert "in a mixed batch" in str(found)
 
 
+def test_a_text_that_is_trained_on_whole_is_continued_from_the_same_tokens(writer, written):
+    recipe = WRITE.model_copy(update={"task": "generation"})
+    expected = reference(recipe, model_dir=writer, weights_dir=writer, data_dir=written, num_probes=20)
+    found = check(engine(writer, task="generation"), expected)
+    assert found.passed, str(found)
+
+
 def test_the_reference_is_the_trainers_own_loss(writer, written, monkeypatch):
     kind = type(get_task("summarisation"))
     real = kind.loss

@@ -57,6 +57,11 @@ def end_part(table: str, kind: str, *, actor: str, settings: Settings) -> dict[s
     return _call("DELETE", f"/v1/traffic/{table}/{kind}?actor={actor}", None, settings)
 
 
+def roll_back(table: str, back: dict[str, Any], *, settings: Settings) -> dict[str, Any]:
+    """Serve an earlier champion again. Raises as `ask` does; UsageError: there is none to go back to."""
+    return _call("POST", f"/v1/rollback/{table}", back, settings)
+
+
 def parts(settings: Settings) -> list[dict[str, Any]]:
     """Who answers beside the champions."""
     found: list[dict[str, Any]] = _call("GET", "/v1/traffic", None, settings)["splits"]

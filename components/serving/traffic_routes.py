@@ -6,15 +6,27 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends
 from pydantic import Field
 
-from components.errors import BanyanError, GatewayUnavailable, NoChampion, RegistryUnavailable, VersionNotFound
+from components.errors import (
+    BanyanError,
+    GatewayUnavailable,
+    NoChampion,
+    RegistryUnavailable,
+    ServiceDown,
+    UsageError,
+    VersionNotFound,
+)
+from components.ledger.journal import Journal
 from components.ledger.schema import SplitKind
+from components.ledger.store import Ledger
 from components.ledger.traffic import Split, Traffic
 from components.refs import ModelRef
+from components.registry import PREFIX, Registry
 from components.serving import problems
 from components.serving.auth import Caller
 from components.serving.champions import aside
 from components.serving.gateway import Gateway
-from components.serving.messages import Body, Subject
+from components.serving.messages import Body, Subject, Text
+from components.supervisor import addresses
 
 
 class Part(Body):
@@ -25,6 +37,14 @@ class Part(Body):
     percent: Annotated[float, Field(gt=0, le=100, strict=False)]
     actor: Subject | None = None
     """Who wants it, kept in the journal beside the key that was used."""
+
+
+class Back(Body):
+    """To which earlier champion, and why."""
+
+    to: Annotated[int, Field(gt=0)] | None = None
+    reason: Annotated[Text, Field(min_length=1, max_length=1000)] = "asked for over the gateway"
+    actor: Subject | None = None
 
 
 def traffic_router(gateway: Gateway) -> APIRouter:
@@ -61,6 +81,25 @@ def traffic_router(gateway: Gateway) -> APIRouter:
             )
             champions.install(split, batcher)
         return _about(split, None) | {"state": "ready"}
+
+    @router.post("/v1/rollback/{table}")
+    async def roll_back(table: str, back: Back, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any]:
+        """An earlier champion serves again, through the journal; it answers before this does, if it is in memory."""
+        who = _actor(caller, back.actor)
+
+        def move(ledger: Ledger) -> ModelRef:
+            registry = Registry(addresses(gateway.settings).mlflow)
+            journal = Journal(ledger, gateway.settings.workspace)
+            return journal.rollback(registry, PREFIX + table, actor=who, reason=back.reason, to=back.to)
+
+        try:
+            ref = await gateway.on_ledger(move)
+        except UsageError as err:
+            raise problems.Unprocessable(err.message, err.remedy) from err
+        except (RegistryUnavailable, ServiceDown) as err:
+            raise GatewayUnavailable(err.message, err.remedy) from err
+        await champions.check()
+        return ref.model_dump()
 
     @router.delete("/v1/traffic/{table}/{kind}")
     async def end(

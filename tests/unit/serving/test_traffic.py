@@ -175,3 +175,36 @@ def test_only_operators_change_the_traffic(settings, aliases, champions):
             assert give(client, actor="Ann").status_code == 200
             (entry,) = ledger.journal()
             assert entry.actor.startswith("Ann by key ")
+
+
+def test_a_roll_back_over_the_gateway_takes_effect_before_it_is_answered(
+    serving, aliases, ledger, settings, monkeypatch
+):
+    from components.serving import traffic_routes
+
+    class Registered:
+        """The aliases that the gateway follows, as the journal moves them."""
+
+        def at_alias(self, name, alias):
+            return aliases.champions.get("library")
+
+        def ref(self, name, version):
+            return model_ref(version)
+
+        def set_alias(self, ref, alias="champion"):
+            aliases.champions["library"] = ref
+
+    monkeypatch.setattr(traffic_routes, "Registry", lambda _: Registered())
+    monkeypatch.setattr(traffic_routes, "addresses", lambda _: type("Known", (), {"mlflow": ""}))
+    refused = serving.post("/v1/rollback/library", json={})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (422, "invalid")
+    journal = Journal(ledger, settings.workspace)
+    aliases.champions.clear()
+    for version in (1, 2):
+        journal.move(Registered(), model_ref(version), actor="gate", evidence={})
+    until(lambda: versions_of(serving, None) == [2])
+    done = serving.post("/v1/rollback/library", json={"reason": "it writes nonsense", "actor": "Ann"})
+    assert done.json()["version"] == 1
+    assert versions_of(serving, None) == [1], "at once: it was still in memory"
+    last = ledger.journal()[-1]
+    assert (last.action, last.actor, last.evidence) == ("rollback", "Ann by operator", {"reason": "it writes nonsense"})

@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
+from components.ledger.actions import Actor
 from components.settings import Settings
 from dashboard.records import StoreError
 from dashboard.stores import Stores
 from tests.dashboard.installation import Installation, free_port
+
+ANA = Actor("ana@example.org", "operator")
 
 
 @pytest.fixture
@@ -81,9 +84,9 @@ def test_runs_say_their_table_and_the_step_that_they_are_at(stores: Stores) -> N
 
 
 def test_a_retraining_is_started_by_deployment_name_and_only_once_a_minute(stores: Stores) -> None:
-    ids = {stores.start_retraining("summary", actor="dashboard") for _ in range(2)}
+    ids = {stores.start_retraining("summary", actor=ANA) for _ in range(2)}
     if len(ids) == 2:  # the minute turned between the two
-        ids = {stores.start_retraining("summary", actor="dashboard") for _ in range(2)}
+        ids = {stores.start_retraining("summary", actor=ANA) for _ in range(2)}
     assert len(ids) == 1
     run = next(run for run in stores.orchestration().runs if run.id in ids)
     assert (run.flow, run.pool, run.table, run.by) == ("retrain", "cpu", "summary", "dashboard")
@@ -93,16 +96,16 @@ def test_an_answer_and_an_opinion_on_it_travel_through_the_gateway(stores: Store
     answered = stores.ask("library", "Paths in a graph.")
     assert answered.output == "networkx"
     assert answered.receipt["version"] == 3
-    first = stores.give_feedback(answered.request_id, kind="approve")
-    assert stores.give_feedback(answered.request_id, kind="approve") == first
+    first = stores.give_feedback(answered.request_id, actor=ANA, kind="approve")
+    assert stores.give_feedback(answered.request_id, actor=ANA, kind="approve") == first
     assert [step.fate for step in stores.fate_of(first)] == ["received"]
 
 
 def test_a_change_of_mind_is_refused_and_not_taken_for_an_outage(stores: Stores) -> None:
     answered = stores.ask("library", "Paths in a graph, again.")
-    stores.give_feedback(answered.request_id, kind="approve")
+    stores.give_feedback(answered.request_id, actor=ANA, kind="approve")
     with pytest.raises(StoreError, match="already kept") as caught:
-        stores.give_feedback(answered.request_id, kind="reject")
+        stores.give_feedback(answered.request_id, actor=ANA, kind="reject")
     assert not caught.value.is_down
 
 
@@ -117,7 +120,7 @@ def test_a_question_about_a_table_that_nobody_serves_is_refused_with_the_gateway
     [
         ("registry", lambda stores: stores.models()),
         ("prefect", lambda stores: stores.orchestration()),
-        ("prefect", lambda stores: stores.start_retraining("library", actor="dashboard")),
+        ("prefect", lambda stores: stores.start_retraining("library", actor=ANA)),
         ("gateway", lambda stores: stores.seats()),
         ("gateway", lambda stores: stores.ask("library", "text")),
     ],

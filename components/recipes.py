@@ -131,6 +131,9 @@ class FileSource(Recipe):
     missing: dict[str, MissingPolicy] = {}
     """Column → what to do where it is empty; rows without text or label are dropped by default."""
     rules: TextRules = TextRules()
+    names_model: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*(@[1-9][0-9]*)?$")
+    """A registered model of the task entities that marks persons (`banyan-people`: its champion; `banyan-people@3`): the
+    names that it finds are masked as other personal data is. None: names are not looked for."""
     stratified: bool = False
     """Of tables with labels: the test split has its share of each label, as far as whole groups allow."""
     labels: tuple[str, ...] = ()

@@ -1,5 +1,6 @@
 """The steps that flows are made of: each one component function, run, watched, retried and cached by Prefect."""
 
+from functools import partial
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
@@ -14,6 +15,7 @@ from components.evaluation.scores import Scores
 from components.feedback import rater, retraining
 from components.feedback.rater import RaterReport
 from components.feedback.retraining import Claim, Collected
+from components.names import find_names
 from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
@@ -36,8 +38,10 @@ _CACHED = {**_TRIED, **policies.KEPT}
 @step(**_CACHED, cache_key_fn=policies.ingest_key, task_run_name="build, validate, version {recipe.name}")
 def ingest(recipe: Ingest) -> DataRef:
     """Sources → a validated, versioned set of tables."""
-    before = versioning.head(load_settings())
-    made = versioning.ingest(recipe, settings=load_settings(), progress=shown.line)
+    settings = load_settings()
+    before = versioning.head(settings)
+    names = partial(find_names, settings=settings)
+    made = versioning.ingest(recipe, settings=settings, progress=shown.line, names=names)
     shown.ring(before, made, policies.trigger())
     return shown.data(made)
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from components.data.catalogues import read_catalogues
 from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
 from components.data.decontamination import drop_contaminated
 from components.data.dedup import drop_duplicates, drop_near_duplicates
-from components.data.privacy import mask_row
+from components.data.privacy import Span, mask_row
 from components.data.readers.opening import InputNote
 from components.data.splits import split_by_quota, split_by_share, split_corpus
 from components.data.tables import (
@@ -46,6 +47,18 @@ Progress = Callable[[str], None]
 """Takes a line of text for whoever watches."""
 
 
+class FindsNames(Protocol):
+    """Finds names of persons; `model` says which model does it."""
+
+    model: str
+
+    def __call__(self, texts: list[str]) -> list[list[Span]]:
+        """For each text the persons in it."""
+        ...
+
+
+NameModels = Callable[[str], FindsNames]
+"""From what a recipe calls it to the model."""
 SURPLUS = 1.6
 
 
@@ -76,12 +89,21 @@ class BuildReport:
     """Stage → seconds."""
 
 
-def build(recipe: Ingest, *, settings: Settings, base: Path | None = None, progress: Progress = silent) -> BuildReport:
+def build(
+    recipe: Ingest,
+    *,
+    settings: Settings,
+    base: Path | None = None,
+    progress: Progress = silent,
+    names: NameModels | None = None,
+) -> BuildReport:
     """Read, clean, mask, deduplicate, split and write every table of a recipe.
 
-    `base` is the folder of a data version whose other tables are carried over as they are.
+    `base` is the folder of a data version whose other tables are carried over as they are. `names` gives the models
+    that a recipe's `names_model` asks for.
 
     Raises:
+        RecipeError: a source asks for a model of names and `names` is not given.
         AssetError, InputFileError, MappingError: a source cannot be had or read.
         DataError: too few rows to fill a split.
     """
@@ -89,14 +111,21 @@ def build(recipe: Ingest, *, settings: Settings, base: Path | None = None, progr
     staging.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{recipe.name}-{os.getpid()}-"))
     try:
-        report = _build(recipe, settings, base, progress, folder)
+        report = _build(recipe, settings, base, progress, folder, names)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return report
 
 
-def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Progress, folder: Path) -> BuildReport:
+def _build(
+    recipe: Ingest,
+    settings: Settings,
+    base: Path | None,
+    progress: Progress,
+    folder: Path,
+    names: NameModels | None,
+) -> BuildReport:
     report = BuildReport(recipe.name, folder / "data", folder / "rejects.parquet")
     report.staging_dir.mkdir()
     clock = _Clock(report, progress)
@@ -144,7 +173,8 @@ def _build(recipe: Ingest, settings: Settings, base: Path | None, progress: Prog
         clock.stage(f"{gold.table}: read, mask, deduplicate, split")
     for own in own_files:
         others = {table: rows for table, rows in made.items() if table != own.table}
-        made[own.table] = _own_table(own, recipe, report, settings, base=base, others=others)
+        found = _names_of(own, names)
+        made[own.table] = _own_table(own, recipe, report, settings, base=base, others=others, names=found)
         report.tables[own.table] = own.task
         clock.stage(f"{own.table}: read, mask, deduplicate, split")
     for table, rows in made.items():
@@ -182,15 +212,28 @@ def _enough(recipe: Ingest, *, num_sources: int) -> sources.Enough:
     return sources.Enough(need("library"), need("summary"), int(SURPLUS * recipe.corpus_chars_per_source))
 
 
-def _clean(rows: Sequence[Row], report: BuildReport, table: str, *, task: Task | None = None) -> None:
+def _names_of(own: FileSource, names: NameModels | None) -> FindsNames | None:
+    if own.names_model is None:
+        return None
+    if names is None:
+        raise RecipeError(f"{own.table}: names_model needs the registry", "ingest it through the stack")
+    return names(own.names_model)
+
+
+def _clean(
+    rows: Sequence[Row], report: BuildReport, table: str, *, task: Task | None = None, names: FindsNames | None = None
+) -> None:
     """Mask what is personal, then drop duplicates: two texts that differ in an address only are one.
 
     A label is a name, not a text: it is not masked. What points into a text is fitted to the masked one.
     """
-    num_masked = 0
-    for row in kept(rows):
+    num_masked = num_named = 0
+    good = kept(rows)
+    persons = names([row.text for row in good]) if names else [[] for _ in good]
+    for row, found in zip(good, persons, strict=True):
         before = [row.text, row.answer, *row.more.values()]
-        row.text, answer, *more = mask_row(before)
+        row.text, answer, *more = mask_row(before, [found, *([] for _ in before[1:])])
+        num_named += bool(found)
         row.answer = row.answer if _has_labels(task) else answer
         row.more = dict(zip(row.more, more, strict=True))
         if [row.text, row.answer, *more] != before:
@@ -198,6 +241,11 @@ def _clean(rows: Sequence[Row], report: BuildReport, table: str, *, task: Task |
             if task:
                 files.fit_row(row, task)
     report.changed.setdefault(table, {})["masked"] = num_masked
+    if names:
+        report.changed[table]["names masked"] = num_named
+        bad = [row for row in rows if row.reason]  # they are kept as well, beside the version
+        for row, found in zip(bad, names([row.text for row in bad]), strict=True):
+            row.text = mask_row([row.text], [found])[0]
     drop_duplicates(rows)
 
 
@@ -213,16 +261,17 @@ def _own_table(
     *,
     base: Path | None,
     others: Mapping[str, Sequence[Row]],
+    names: FindsNames | None,
 ) -> list[Row]:
     reading = files.read_file(own, max_chars=recipe.max_text_chars, cache=settings.workspace.inputs)
     rows, num_shortened = reading.rows, reading.num_shortened
-    report.inputs[own.table] = reading.note
+    report.inputs[own.table] = reading.note.model_copy(update={"names_model": names.model if names else ""})
     task = None if own.task == CORPUS else get_task(own.task)
     changed = filters.apply_rules(rows, own.rules)
     if task is not None and changed:
         for row in kept(rows):
             files.fit_row(row, task)  # what points into a text must point into the one that it has become
-    _clean(rows, report, own.table, task=task)
+    _clean(rows, report, own.table, task=task, names=names)
     measured = _measured_by(base, own.table)
     if task is None or task.distinct_texts:
         drop_near_duplicates(rows, threshold=own.rules.near_duplicate_threshold, first=measured)

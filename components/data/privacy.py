@@ -2,7 +2,8 @@
 
 Found by how people write it (`privacy_formats.py`), and by checksum where the number has one, so that ordinary numbers
 stay. Where a format is also that of something else, the words before it decide: `version 1.2.3.4` is no address. Names
-of people are not looked for: patterns cannot find them. Precision and recall are in docs/benchmarks.md.
+of people are not looked for: patterns cannot find them; who has a model gives what it found (`components/names.py`).
+Precision and recall are in docs/benchmarks.md.
 """
 
 import re
@@ -16,12 +17,12 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000:
 _IS_FULL_WIDTH = re.compile("[\uff01-\uff5e\u3000]")
 _POSSIBLE = re.compile(r"[@\d]|-----BEGIN|::|\[at\]|\(at\)|AKIA|ASIA| at \w+ dot ")
 """Every kind holds one of these: most texts are done after one look."""
-_TAG = re.compile(r"\[(EMAIL|PHONE|CARD|IBAN|IP|ID|KEY)_(\d{1,6})\]")
+_TAG = re.compile(r"\[(EMAIL|PHONE|CARD|IBAN|IP|ID|KEY|NAME)_(\d{1,6})\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A personal value: `text[start:end]`. `kind` is EMAIL, PHONE, CARD, IBAN, IP, ID or KEY."""
+    """A personal value: `text[start:end]`. `kind` is EMAIL, PHONE, CARD, IBAN, IP, ID, KEY or NAME."""
 
     kind: str
     start: int
@@ -42,12 +43,15 @@ def find(text: str) -> list[Span]:
     return sorted((span for span in found if span.kind), key=lambda span: span.start)
 
 
-def mask_row(texts: Sequence[str]) -> list[str]:
+def mask_row(texts: Sequence[str], names: Sequence[Sequence[Span]] = ()) -> list[str]:
     """The texts of one row with personal data replaced by `[KIND_n]`: the same value, the same number in all.
 
-    A number that one of the texts already has, from an earlier masking, is not given to another value.
+    A number that one of the texts already has, from an earlier masking, is not given to another value. `names` are the
+    names of persons that a model found in each text; one that occurs elsewhere in the row is masked there too.
     """
     spans = [find(text) for text in texts]
+    if any(names):
+        spans = _with_names(texts, spans, names)
     if not any(spans):
         return list(texts)
     numbers: dict[tuple[str, str], int] = {}
@@ -69,6 +73,25 @@ def mask_row(texts: Sequence[str]) -> list[str]:
     return masked
 
 
+def _with_names(
+    texts: Sequence[str], spans: Sequence[Sequence[Span]], names: Sequence[Sequence[Span]]
+) -> list[list[Span]]:
+    """What has a format comes first: a name within an address is part of the address."""
+    values = {text[span.start : span.end].strip() for text, some in zip(texts, names, strict=True) for span in some}
+    ordered = sorted(filter(None, values), key=lambda value: (-len(value), value))
+    pattern = re.compile(
+        "|".join(rf"(?<![^\W_]){re.escape(one)}(?![^\W_])" if one.isascii() else re.escape(one) for one in ordered)
+        or r"(?!)"
+    )
+    found = []
+    for text, some in zip(texts, spans, strict=True):
+        taken = [*some, *(Span("", *match.span()) for match in _TAG.finditer(text))]
+        new = [Span("NAME", *match.span()) for match in pattern.finditer(text)]
+        free = [one for one in new if all(one.end <= other.start or one.start >= other.end for other in taken)]
+        found.append(sorted([*some, *free], key=lambda span: span.start))
+    return found
+
+
 def mask(text: str) -> str:
     """`text` with personal data replaced by its kind and a number: `[EMAIL_1]`; the kinds are those of `Span`."""
     return mask_row([text])[0]
@@ -81,4 +104,6 @@ def _same(kind: str, value: str) -> str:
         return value
     if kind in {"EMAIL", "IP"}:
         return value.casefold()
+    if kind == "NAME":
+        return " ".join(value.split()).casefold()
     return re.sub(r"[^0-9A-Za-z]", "", value).upper()

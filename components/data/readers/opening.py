@@ -42,6 +42,8 @@ class InputNote(BaseModel):
     """Encoding → files, of those that are text."""
     left_out: dict[str, int] = {}
     """Suffix → files of a folder that are of no kind that is read."""
+    names_model: str = ""
+    """The model version that names of persons were found by; '' where they were not looked for."""
 
 
 @dataclass

@@ -1,6 +1,6 @@
 import pytest
 
-from components.data.privacy import find, mask, mask_row
+from components.data.privacy import Span, find, mask, mask_row
 from tests.benchmarks.privacy_quality import outcome
 from tests.benchmarks.privacy_rows import rows
 
@@ -95,3 +95,21 @@ def test_rows_as_people_write_them_are_masked_with_few_mistakes():
     hits, wrong, missed = (sum(column) for column in zip(*outcomes, strict=True))
     assert hits / (hits + wrong) > 0.99
     assert hits / (hits + missed) > 0.96
+
+
+def test_names_that_a_model_found_are_masked_alike_in_the_whole_row():
+    texts = [
+        "Ann Lee wrote to 王小明 and to bo@example.org.",
+        "王小明 answered ANN LEE; Leeds and Annual stay. Ann Lee!",
+    ]
+    found = [[Span("NAME", 0, 7), Span("NAME", 17, 20)], []]
+    assert mask_row(texts, found) == [
+        "[NAME_1] wrote to [NAME_2] and to [EMAIL_1].",
+        "[NAME_2] answered ANN LEE; Leeds and Annual stay. [NAME_1]!",
+    ]
+
+
+def test_a_name_inside_an_address_is_part_of_the_address():
+    text = "ann@example.org is Ann, says ann"
+    found = [[Span("NAME", 0, 3), Span("NAME", 19, 22)]]
+    assert mask_row([text], found) == ["[EMAIL_1] is [NAME_1], says [NAME_1]"]

@@ -174,7 +174,11 @@ class PagedDecoder:
         return len(self._rows)
 
     def join(self, drafts: Sequence[Draft]) -> None:
-        """Hand the drafts over; their first tokens come with the next step."""
+        """Hand the drafts over; their first tokens come with the next step.
+
+        Raises:
+            ServingError: one of them has no tokens, or more than the cache holds; none is handed over then.
+        """
         import numpy as np
         import openvino as ov
 

@@ -42,7 +42,7 @@ NUM_REQUESTS = int(os.environ.get("SERVE_REQUESTS", "2"))
 NUM_PROMPT = int(os.environ.get("SERVE_PROMPT", "128"))
 NUM_ANSWER = int(os.environ.get("SERVE_ANSWER", "128"))
 THREADS = int(os.environ.get("SERVE_THREADS", str(max(1, (os.cpu_count() or 2) // 2))))
-ENGINES = os.environ.get("SERVE_ENGINES", "torch,openvino").split(",")
+ENGINES = [one for one in os.environ.get("SERVE_ENGINES", "torch,openvino").split(",") if one]
 PEERS = [one for one in os.environ.get("SERVE_PEERS", "transformers,llama").split(",") if one]
 READY_SECONDS = 300.0
 XLLAMACPP = "xllamacpp==2026.10.11549"

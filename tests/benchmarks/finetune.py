@@ -35,7 +35,7 @@ PEER_PACKAGES = (
     "llamafactory==0.9.5", "transformers==5.6.0", "peft==0.18.1", "accelerate==1.11.0", "trl==0.24.0",
     "datasets==4.0.0", "torchdata==0.11.0", "tyro<0.9", "av==16.0.0", "omegaconf", "antlr4-python3-runtime==4.9.3",
     "docstring_parser", "shtab", "einops", "fire", "termcolor", "hf-transfer", "modelscope", "sse-starlette",
-    "tokenizers==0.22.2",  # transformers 5.6 refuses a newer one
+    "tokenizers==0.22.2", "huggingface-hub>=1.5,<2",  # transformers 5.6 refuses newer ones
     "multiprocess", "dill", "xxhash", "aiohttp", "fsspec", "torchaudio", "sentencepiece", "tiktoken",
 )  # fmt: skip
 """Without their dependencies: torchaudio asks for the torch it was built beside, and torch is to be ours."""

@@ -161,6 +161,7 @@ def _describe(seat: Seat) -> dict[str, Any]:
             "labels": engine.labels,
             "template_sha256": engine.template_sha256,
             "generation": engine.generation,
+            "instead": getattr(engine, "instead", ""),
             "since": seat.since,
             "num_waiting": seat.batcher.num_waiting,
             "has_challenger": any(arm.batcher for arm in seat.arms.values()),

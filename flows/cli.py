@@ -410,20 +410,11 @@ def rate(
         found = gateway.fate(request, settings=settings)
         say(as_json, found, *gateway.history_lines(found))
         return
-    said = {"approve": good, "reject": bad, "correct": correct is not None, "rate": rating is not None}
-    kinds = [kind for kind, given in {**said, "prefer": over is not None}.items() if given]
-    if len(kinds) != 1 and not (comment and not kinds):
-        raise UsageError(
-            "say one of --good, --bad, --correct ANSWER, --rating N and --over REQUEST, or --comment alone",
-            "for example: banyan rate last --good",
-        )
-    opinion: dict[str, Any] = {
-        "request_id": gateway.last_request(settings) if request == "last" else request,
-        "kind": kinds[0] if kinds else "comment",
-        "channel": "cli",
-    }
+    from flows.cli_feedback import opinion_of
+
     more = {"correction": correct, "rating": rating, "other_request_id": over, "comment": comment, "subject": subject}
-    opinion |= {name: value for name, value in more.items() if value}
+    which = gateway.last_request(settings) if request == "last" else request
+    opinion = opinion_of(which, good=good, bad=bad, more=more)
     kept = gateway.rate(opinion, settings=settings)
     say(
         as_json,

@@ -132,6 +132,24 @@ def appeal(
 # ---------------------------------------------------------------- shared
 
 
+def opinion_of(request_id: str, *, good: bool, bad: bool, more: dict[str, Any]) -> dict[str, Any]:
+    """What `POST /v1/feedback` takes, from what `banyan rate` was given.
+
+    Raises:
+        UsageError: nothing was said, or more than one thing.
+    """
+    named = {"correct": "correction", "rate": "rating", "prefer": "other_request_id"}
+    said = {"approve": good, "reject": bad} | {kind: more[name] is not None for kind, name in named.items()}
+    kinds = [kind for kind, given in said.items() if given]
+    if len(kinds) != 1 and not (more["comment"] and not kinds):
+        raise UsageError(
+            "say one of --good, --bad, --correct ANSWER, --rating N and --over REQUEST, or --comment alone",
+            "for example: banyan rate last --good",
+        )
+    opinion = {"request_id": request_id, "kind": kinds[0] if kinds else "comment", "channel": "cli"}
+    return opinion | {name: value for name, value in more.items() if value}
+
+
 def _hand_in(one: "Said", table: str, settings: "Settings") -> str:
     from flows import gateway
 

@@ -69,9 +69,7 @@ def mine(
     from flows.gateway import history_lines
 
     with _ledger(read_settings()) as ledger:
-        found = find(ledger, an_id)
-    if not found:
-        raise UsageError(f"nothing was said under {an_id!r}", "`banyan rate` prints the feedback's id")
+        found = find(ledger, an_id) or _nothing(an_id)
     lines = []
     for one in found:
         row = one.feedback
@@ -158,6 +156,10 @@ def _ledger(settings: "Settings") -> Any:
     if settings.ledger_url is None and not settings.workspace.ledger.is_file():
         raise UsageError(f"there is no ledger in {settings.workspace.root}", "first: banyan ask TABLE TEXT")
     return Ledger(settings)
+
+
+def _nothing(an_id: str) -> Any:
+    raise UsageError(f"nothing was said under {an_id!r}", "`banyan rate` prints the feedback's id")
 
 
 def _history(feedback: str) -> "list[Fate]":

@@ -1,6 +1,6 @@
 """`banyan canary`: let a challenger answer a part of the requests, or listen to them, and end it."""
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -35,7 +35,7 @@ def canary(
     kind = "shadow" if shadow else "canary"
     if table is None:
         if version is not None or percent is not None or off:
-            raise UsageError("which table?", "for example: banyan canary library --version 3 --percent 10")
+            _refuse("which table?", "for example: banyan canary library --version 3 --percent 10")
         found = gateway.parts(settings)
         lines = [
             f"{one['table']:<12} {one['kind']:<8} v{one['version']} {one['percent']:g} % since {moment(one['since'])}, "
@@ -47,14 +47,12 @@ def canary(
     actor = f"cli:{getpass.getuser()}"
     if off:
         if version is not None or percent is not None:
-            raise UsageError("--off ends it, whatever its version and part are", "leave --version and --percent out")
+            _refuse("--off ends it, whatever its version and part are", "leave --version and --percent out")
         ended = gateway.end_part(table, kind, actor=actor, settings=settings)
         say(as_json, ended, f"v{ended['version']} is no longer the {kind} of {table}.")
         return
     if version is None or (percent is None and not shadow):
-        raise UsageError(
-            "say which version and what part", f"for example: banyan canary {table} --version 3 --percent 10"
-        )
+        _refuse("say which version and what part", f"for example: banyan canary {table} --version 3 --percent 10")
     part = {"kind": kind, "version": version, "percent": 100.0 if percent is None else percent, "actor": actor}
     given = gateway.give_part(table, part, settings=settings)
     what = "answers" if kind == "canary" else "hears"
@@ -64,3 +62,7 @@ def canary(
         f"v{version} {what} {given['percent']:g} % of {table} from now on.",
         f"Next: banyan journal log {table} | banyan canary {table} {'--shadow ' if shadow else ''}--off",
     )
+
+
+def _refuse(message: str, remedy: str) -> NoReturn:
+    raise UsageError(message, remedy)

@@ -27,29 +27,27 @@ def worker(
     BANYAN_DATA_REMOTE (and PREFECT_API_AUTH_STRING for a server that asks for one). Data and base weights come by
     their hashes.
     """
-    from components.errors import UsageError
-
     settings = read_settings()
-    if pool == "cpu":
-        raise UsageError("pool cpu is that of the stack's own machine", "banyan up starts its worker")
-    env = environment(settings)
+    env = environment(settings, pool=pool)
     settings.workspace.locks.mkdir(parents=True, exist_ok=True)
     print(f"taking runs of pool {pool} from {env['BANYAN_PREFECT_URL']}; stop with Ctrl-C", flush=True)
     os.chdir(settings.workspace.root)
     os.execve(sys.executable, [sys.executable, "-m", "flows.worker", pool], {**os.environ, **env})  # noqa: S606
 
 
-def environment(settings: "Settings") -> dict[str, str]:
+def environment(settings: "Settings", *, pool: str) -> dict[str, str]:
     """What the worker and its runs are told; where an address is not set, that of the stack on this workspace.
 
     Raises:
-        UsageError: an address is neither set nor known.
+        UsageError: an address is neither set nor known, or the pool is the stack's own.
     """
     from components.errors import ServiceDown, UsageError
     from components.supervisor import addresses
     from flows.deployments import HEARTBEAT_SECONDS
     from flows.stack import environment as of_a_stack
 
+    if pool == "cpu":
+        raise UsageError("pool cpu is that of the stack's own machine", "banyan up starts its worker")
     given = {name: getattr(settings, name) for name in NEEDED}
     try:
         known = addresses(settings)

@@ -14,7 +14,7 @@ from flows import policies
 @pytest.fixture(scope="module", autouse=True)
 def prefect(tmp_path_factory):
     kept = {PREFECT_LOCAL_STORAGE_PATH: tmp_path_factory.mktemp("results"), PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with prefect_test_harness(), temporary_settings(kept):
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(kept):
         yield
 
 

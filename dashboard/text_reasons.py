@@ -75,10 +75,4 @@ REASONS: Mapping[str, tuple[str, str]] = {
     ),
     "reason.kept aside to measure by": ("kept aside to measure by", "留作评测，不用于训练"),
     "reason.appealed by an operator": ("appealed by an operator", "运维人员已改判"),
-    "reason.a comment names no answer": ("a comment names no answer", "评论没有给出答案"),
-    "reason.a middling rating names no answer": ("a middling rating names no answer", "中等评分没有给出答案"),
-    "reason.compares two answers: learned from in pairs": (
-        "compares two answers: learned from in pairs",
-        "比较两个答案：以成对方式学习",
-    ),
 }

@@ -55,7 +55,6 @@ PEOPLE: Mapping[str, tuple[str, str]] = {
     "playground.was": ("{model} · preferred", "{model} · 更受青睐"),
     "playground.was.not": ("{model}", "{model}"),
     "playground.source": ("Your text", "原文"),
-    "playground.translation": ("Translation", "译文"),
     "playground.nothing.found": ("Nothing was found in it.", "未找到任何内容。"),
     "playground.no.answer": ("The text does not say.", "文中没有答案。"),
     "playground.tests": ("Run its examples", "运行示例测试"),

@@ -91,7 +91,7 @@ def test_the_whole_stack_killed_in_the_middle_finishes_the_run_after_a_restart(m
 
 def test_a_stopped_stack_leaves_no_process_and_its_run_goes_on_at_the_next_start(make_small_stack, tmp_path):
     stack = make_small_stack()
-    run_id = begin(stack, tmp_path)
+    run_id = begin(stack, tmp_path, num_steps=150)
     stack.stop()
     assert leftovers(stack.settings.workspace) == []
     stack.start()

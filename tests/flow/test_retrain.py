@@ -1,6 +1,7 @@
 """The flows in order, on real stores and a model of a few thousand weights: data, candidate, feedback, retraining."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import torch
 import transformers
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
+from safetensors.torch import load_file, save_file
 
 from components import assets
 from components.data import tables, versioning
@@ -22,12 +24,15 @@ from components.recipes import FileSource, Finetune, GatePolicy, Ingest, Trigger
 from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import free_port
+from components.training import lock
+from flows import keys
 from flows.collect_feedback import collect_feedback
 from flows.evaluate import evaluate
 from flows.finetune import finetune
 from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
+from flows.unchanged import Changed, looking
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -82,7 +87,7 @@ def settings(tmp_path_factory, mlflow):
         made = Settings()
         _put_a_small_bert(assets._weights_folder(assets.get_asset("minilm"), made))
         kept = {PREFECT_LOCAL_STORAGE_PATH: root / "results", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-        with prefect_test_harness(), temporary_settings(kept):
+        with prefect_test_harness(server_startup_timeout=120), temporary_settings(kept):
             yield made
 
 
@@ -235,3 +240,58 @@ def test_an_operator_can_have_an_older_version_judged_and_measured_again(setting
     assert again.verdict.verdict == "promote"
     assert Registry(mlflow).champion("banyan-topics") == first
     assert 0 <= evaluate("topics")["accuracy"] <= 1
+
+
+def found_without_a_run(recipe, data):
+    with looking():
+        return finetune.fn(recipe, data=data, policy=ANYTHING)
+
+
+def test_what_has_not_changed_is_found_without_a_run_and_without_torch(settings, data, first):
+    assert found_without_a_run(RECIPE, data) == first
+    code = (
+        "import sys; from components.recipes import Finetune; from components.refs import DataRef; "
+        "from flows import policies; "
+        f"recipe = Finetune.model_validate_json({RECIPE.model_dump_json()!r}); "
+        f"data = DataRef.model_validate_json({data.model_dump_json()!r}); "
+        "found = policies.trained_before({'recipe': recipe, 'data': data}); "
+        "print(found and found.weights_sha256, 'torch' in sys.modules)"
+    )
+    for _ in range(2):  # the first takes the lock anew where this process counts other threads than that one
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-1] == "False"
+
+
+@pytest.mark.parametrize("what", ["recipe", "parent", "code", "data"])
+def test_each_changed_input_is_something_to_do(settings, data, first, monkeypatch, what):
+    recipe, given = RECIPE, data
+    weights = assets._weights_folder(assets.get_asset("minilm"), settings) / "model.safetensors"
+    before = weights.read_bytes()
+    if what == "recipe":
+        recipe = RECIPE.model_copy(update={"learning_rate": 2e-2})
+    elif what == "parent":
+        changed = {name: tensor + 1 for name, tensor in load_file(weights).items()}
+        save_file(changed, weights, metadata={"format": "pt"})
+    elif what == "code":
+        monkeypatch.setattr(keys, "code", lambda: "another")
+        monkeypatch.setattr(lock, "code_sha256", lambda _: "another")
+    else:
+        rows = tables.read_split(versioning.path_of(data, settings), "topics", "train")
+        folder = settings.workspace.data / "staging" / "changed" / "data"
+        shutil.copytree(versioning.path_of(data, settings), folder, copy_function=shutil.copyfile)
+        tables.write_split(folder, "topics", "train", rows.iloc[1:], task="classification")
+        head = versioning.head(settings)
+        given = versioning.commit(folder, settings=settings)
+        (settings.workspace.data / "HEAD").write_text(head.version + "\n")
+    try:
+        with pytest.raises(Changed, match="train"):
+            found_without_a_run(recipe, given)
+    finally:
+        weights.write_bytes(before)
+    assert found_without_a_run(RECIPE, data) == first
+
+
+def test_another_cut_of_the_ledger_is_other_data_and_has_a_model_of_its_own(settings, mlflow, data, first):
+    retrained = found_without_a_run(RECIPE, versioning.head(settings))
+    assert retrained.version > first.version
+    assert Registry(mlflow).get(retrained).data_version == versioning.head(settings).version

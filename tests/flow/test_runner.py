@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from components.supervisor import leftovers
 from flows import runner
 from flows.engine import RUNNER
-from flows.worker import RUN_ID
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each run imports for itself"),
@@ -131,20 +129,3 @@ def test_the_sources_are_every_file_of_ours_and_a_written_one_is_seen(tmp_path, 
     assert set(after) - set(before) == {str(package / "one.py")}
     (package / "one.py").write_text("x = 22")
     assert runner.sources() != after
-
-
-def test_the_workers_runs_are_forked_from_one_warm_process(small_stack, tmp_path):
-    for attempt in range(3):  # while somebody edits the sources, a run in between imports for itself
-        folder = tmp_path / str(attempt)
-        folder.mkdir()
-        run_id = small_stack.run(folder=str(folder), num_steps=20, seconds_per_step=0.1)
-        small_stack.until(run_id, "RUNNING")
-        stack = leftovers(small_stack.settings.workspace)
-        forks = [process for process in stack if process.ppid() == small_stack.pid("worker")]
-        stands_for_it = next(process for process in stack if process.environ().get(RUN_ID) == run_id)
-        small_stack.until(run_id, "COMPLETED")
-        log = (small_stack.settings.workspace.logs / "runs" / f"{run_id}.log").read_text()
-        assert "begins at step 0" in log
-        if stands_for_it not in forks and len(forks) == 2:
-            return
-    pytest.fail("no run was forked: " + small_stack.log("worker"))

@@ -89,11 +89,16 @@ def memory() -> Memory:
     return Memory()
 
 
-def read(question: str, store: StoreName, ask: Callable[[], T]) -> Reading[T]:
-    """What a store says, or said last; see `Memory.read`. Only the very first time is worth a sign of waiting."""
+def read(question: str, store: StoreName, ask: Callable[[], T], *, is_live: bool = False) -> Reading[T]:
+    """What a store says, or said last; see `Memory.read`. Only the very first time is worth a sign of waiting.
+
+    Args:
+        is_live: the page draws itself again in seconds, so that a young answer may stand until then. Elsewhere it might
+            be acted upon: a champion of twenty seconds ago is not to be rolled back from.
+    """
     first = nullcontext() if memory().knows(question) else st.spinner(words()("app.reading"))
     with first:
-        return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS, old_seconds=OLD_SECONDS)
+        return memory().read(question, store, ask, fresh_seconds=FRESH_SECONDS, old_seconds=OLD_SECONDS * is_live)
 
 
 def words() -> Words:

@@ -14,12 +14,12 @@ from dashboard.viewmodels.shapes import notice
 def show() -> None:
     say, store = words(), stores()
     readings = Readings(
-        models=read("models", "registry", store.models),
-        data=read("data", "data", store.data),
-        orchestration=read("orchestration", "prefect", store.orchestration),
-        ledger=read("ledger", "ledger", store.ledger),
-        seats=read("seats", "gateway", store.seats),
-        costs=read("costs", "ledger", store.costs),
+        models=read("models", "registry", store.models, is_live=True),
+        data=read("data", "data", store.data, is_live=True),
+        orchestration=read("orchestration", "prefect", store.orchestration, is_live=True),
+        ledger=read("ledger", "ledger", store.ledger, is_live=True),
+        seats=read("seats", "gateway", store.seats, is_live=True),
+        costs=read("costs", "ledger", store.costs, is_live=True),
     )
     view = ecosystem(readings, say)
     widgets.picture(pictures.loop(view.loop), key="loop")

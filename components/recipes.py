@@ -15,6 +15,7 @@ from components.recipe_base import Recipe as Recipe
 from components.training.recipes import Augmentation as Augmentation
 from components.training.recipes import Finetune as Finetune
 from components.training.recipes import Pretrain as Pretrain
+from components.training.recipes import Search as Search
 from components.training.recipes import Training as Training
 from components.watch_policy import WatchPolicy
 
@@ -132,8 +133,8 @@ class FileSource(Recipe):
     """Column → what to do where it is empty; rows without text or label are dropped by default."""
     rules: TextRules = TextRules()
     names_model: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*(@[1-9][0-9]*)?$")
-    """A registered model of the task entities that marks persons (`banyan-people`: its champion; `banyan-people@3`): the
-    names that it finds are masked as other personal data is. None: names are not looked for."""
+    """A registered model of the task entities that marks persons (`banyan-people`: its champion; `banyan-people@3`):
+    the names that it finds are masked as other personal data is. None: names are not looked for."""
     stratified: bool = False
     """Of tables with labels: the test split has its share of each label, as far as whole groups allow."""
     labels: tuple[str, ...] = ()
@@ -182,9 +183,9 @@ class RejectLimits(Recipe):
     drift: float | None = Field(default=None, ge=0, le=1)
     """Largest effect against the version before, of labels, sources, languages and lengths; None: it only warns."""
     languages: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
-    """Language → the smallest share of the kept texts that must be in it, e.g. `{en: 0.9}`, of a sample of each split."""
+    """Language → the smallest share of the kept texts that must be in it, `{en: 0.9}`, of a sample of each split."""
     leak_similarity: float | None = Field(default=None, gt=0, le=1)
-    """No text to measure by may have a training text whose word pairs overlap so much (Jaccard); None: not looked for."""
+    """No text to measure by may have a training text whose word pairs overlap so much (Jaccard); None: any may."""
 
 
 class Ingest(Recipe):
@@ -362,7 +363,7 @@ class Loop(Recipe):
 
 
 AnyRecipe = Annotated[
-    Ingest | Pack | Pretrain | Finetune | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
+    Ingest | Pack | Pretrain | Finetune | Search | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Any] = TypeAdapter(AnyRecipe)

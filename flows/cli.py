@@ -234,12 +234,12 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train by a recipe, evaluate, gate and register."""
+    """Train by a recipe, evaluate, gate and register; by a search's, find out first what to train by."""
     from flows.outcomes import model_outcome
-    from flows.own import chosen_recipe
+    from flows.own import training_request
 
     settings = read_settings()
-    chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
+    flow, given, chosen = training_request(recipe, table=table, changes=set_ or [])
     if dry_run:
         from dataclasses import asdict
 
@@ -248,13 +248,12 @@ def train(
         rehearsed = dry_run_on_newest(chosen, settings=settings)
         say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
-    given = {"recipe": chosen.model_dump(mode="json")}
     if pool != "cpu":  # another machine has no current version; it fetches this one by its hash
         from components.data.manifests import head
 
         newest = head(settings)
         given |= {"data": newest.model_dump(mode="json")} if newest else {}
-    run = _run_on_worker(settings, f"{chosen.kind}/{pool}", given, as_json=as_json)
+    run = _run_on_worker(settings, f"{flow}/{pool}", given, as_json=as_json)
     if chosen.kind == "finetune":
         name, next_step = chosen.table, f'Next: banyan ask {chosen.table} "…"'
     else:

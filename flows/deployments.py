@@ -89,11 +89,12 @@ BELLS = (
     ),
 )
 
-TRAININGS = ("flows.pretrain.pretrain", "flows.finetune.finetune", "flows.retrain.retrain")
+TRAININGS = ("flows.pretrain.pretrain", "flows.finetune.finetune", "flows.search.search", "flows.retrain.retrain")
 DEPLOYMENTS = (
     Deployment("flows.ingest.ingest"),
     Deployment("flows.pretrain.pretrain"),
     Deployment("flows.finetune.finetune"),
+    Deployment("flows.search.search"),
     Deployment("flows.evaluate.evaluate"),
     Deployment("flows.promote.promote"),
     Deployment("flows.verify.verify"),

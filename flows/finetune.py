@@ -13,12 +13,16 @@ def finetune(
 ) -> ModelRef:
     """Trains, measures beside the plain baseline, registers, and asks the gate; a control is never promoted."""
     with policies.fresh(force):
-        data = steps.current_data(data)
-        run = steps.train(recipe, data, force)
-        scores = steps.measure(recipe, data, run)
-        baseline = steps.measure_baseline(recipe, data)
-        model = steps.register(recipe, data, run, scores, baseline)
-        judgement = steps.judge(model, policies.gate(policy))
-        if judgement.verdict.verdict == "promote" and recipe.role == "candidate":
-            steps.promote(judgement)
-        return model
+        return to_candidate(recipe, steps.current_data(data), policy, force=force)
+
+
+def to_candidate(recipe: Finetune, data: DataRef, policy: GatePolicy | None, *, force: bool) -> ModelRef:
+    """Within a flow: a version of the recipe on this data, judged, and promoted where the gate says so."""
+    run = steps.train(recipe, data, force)
+    scores = steps.measure(recipe, data, run)
+    baseline = steps.measure_baseline(recipe, data)
+    model = steps.register(recipe, data, run, scores, baseline)
+    judgement = steps.judge(model, policies.gate(policy))
+    if judgement.verdict.verdict == "promote" and recipe.role == "candidate":
+        steps.promote(judgement)
+    return model

@@ -5,7 +5,17 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import RecipeError, UsageError
-from components.recipes import CatalogueSource, FileSource, Finetune, Ingest, Loop, Pretrain, load_recipe, parse_recipe
+from components.recipes import (
+    CatalogueSource,
+    FileSource,
+    Finetune,
+    Ingest,
+    Loop,
+    Pretrain,
+    Search,
+    load_recipe,
+    parse_recipe,
+)
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -140,6 +150,22 @@ def chosen_recipe(which: str, *, table: str | None, changes: list[str]) -> Pretr
         content[field.strip()] = yaml.safe_load(value)
     chosen: Pretrain | Finetune = parse_recipe(content, origin=str(path))
     return chosen
+
+
+def training_request(
+    which: str, *, table: str | None, changes: list[str]
+) -> tuple[str, dict[str, Any], Pretrain | Finetune]:
+    """The flow that trains by a recipe, what it is given, and the recipe; of a search, the one it is a search for.
+
+    Raises:
+        RecipeError: as `chosen_recipe`.
+    """
+    loaded = load_recipe(_recipe_file(which))
+    chosen = chosen_recipe(loaded.recipe if isinstance(loaded, Search) else which, table=table, changes=changes)
+    given = {"recipe": chosen.model_dump(mode="json")}
+    if isinstance(loaded, Search):
+        return loaded.kind, given | {"search": loaded.model_dump(mode="json")}, chosen
+    return chosen.kind, given, chosen
 
 
 def _recipe_file(which: str) -> Path:

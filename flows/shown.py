@@ -25,6 +25,7 @@ from components.training.run import TrainingRun
 
 if TYPE_CHECKING:
     from components.training.result import Progress
+    from components.training.search import Found
 
 EVERY_SECONDS = 1.5
 
@@ -98,6 +99,16 @@ def ring(before: DataRef | None, now: DataRef, policy: TriggerPolicy) -> None:
         if before.tables.get(table, sha256) != sha256:
             resource = {"prefect.resource.id": f"banyan.table.{table}", "banyan.table": table}
             emit_event("banyan.data.changed", resource, payload={"from": before.version, "to": now.version})
+
+
+def searched(found: "Found") -> "Found":
+    """All trials, the best one first."""
+    create_markdown_artifact(
+        f"Judged on {found.validation_rows} held-out training rows.\n\n" + "\n".join(found.lines()),
+        key="search",
+        description=f"{found.recipe.name}: {len(found.trials)} trials, the best loses {found.best.loss:.4f}",
+    )
+    return found
 
 
 def trained(run: TrainingRun) -> TrainingRun:

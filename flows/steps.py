@@ -16,14 +16,16 @@ from components.feedback import rater, retraining
 from components.feedback.rater import RaterReport
 from components.feedback.retraining import Claim, Collected
 from components.names import find_names
-from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, TriggerPolicy
+from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, Search, TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import load_settings
 from components.supervisor import addresses
 from components.training import run as training
+from components.training import search as searching
 from components.training import verify as verification
 from components.training.run import TrainingRun
+from components.training.search import Found
 from components.training.verify import Verification
 from flows import policies, shown, waiting
 from flows.unchanged import step
@@ -110,6 +112,20 @@ def register(
     """A version in the registry, with card, scores, lock and lineage."""
     model = candidate.register(recipe, run=run, data=data, scores=scores, baseline=baseline, settings=load_settings())
     return shown.registered(model)
+
+
+@step(**_TRIED, task_run_name="search {search.name}")
+def search(search: Search, recipe: Finetune, data: DataRef) -> Found:
+    """The recipe with the fields that lose least; trials that were finished before are not run again."""
+    found = searching.search(search, recipe, data=data, settings=load_settings(), watch=shown.line)
+    return shown.searched(found)
+
+
+@step(**_TRIED, task_run_name="keep the search")
+def keep_search(found: Found, model: ModelRef) -> None:
+    """All trials, beside the version that came of them."""
+    registry = Registry(addresses(load_settings()).mlflow)
+    registry.run(model.run_id).text(found.path.read_text("utf-8"), searching.REPORT)
 
 
 @step(**_CACHED, cache_key_fn=policies.judging_key, task_run_name="gate {model.name} v{model.version}")

@@ -3,7 +3,7 @@
 import math
 import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -269,4 +269,62 @@ class Finetune(Training):
             raise ValueError("augmentation is of split train, which splits does not name")
         if self.patience_evaluations and not self.validation_share:
             raise ValueError("patience_evaluations: there is nothing to evaluate on; give a validation_share")
+        return self
+
+
+class Span(Recipe):
+    """Numbers from `low` to `high`, both included; of two whole numbers, whole ones."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    """Draw the logarithm evenly: a rate of 1e-5 is as far from 1e-4 as that from 1e-3."""
+
+    @model_validator(mode="after")
+    def _is_a_span(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low} is not below high {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"log: low {self.low} has no logarithm")
+        return self
+
+
+class Search(Recipe):
+    """Which fields of a fine-tuning lose least on training rows that are held out; the best is trained on all rows."""
+
+    kind: Literal["search"] = "search"
+    name: str
+    recipe: str
+    """The fine-tuning to search for: a name in flows/recipes, or a file."""
+    space: dict[str, tuple[Any, ...] | Span] = Field(min_length=1)
+    """Field → what it may be: a list of choices, or a span of numbers."""
+    max_trials: int = Field(12, gt=0)
+    minutes: float = Field(10.0, gt=0)
+    """Of trials in all: no new one begins after these."""
+    stop_early: bool = True
+    """Stop trials whose loss is above the median of the others at the same quarter of their steps."""
+    validation_share: float = Field(0.25, gt=0, lt=0.5)
+    """Share of the training rows that judge the trials. The test split is never looked at."""
+    minimum_validation_rows: int = Field(20, gt=0)
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _leaves_what_is_not_its_to_choose(self) -> Self:
+        fixed = {
+            "kind",
+            "name",
+            "task",
+            "table",
+            "splits",
+            "role",
+            "seed",
+            "validation_share",
+            "max_test_rows",
+            "device",
+        }
+        if wrong := sorted(fixed & set(self.space)):
+            raise ValueError(f"space: {', '.join(wrong)} is not for a search to choose")
+        for name, span in self.space.items():
+            if isinstance(span, tuple) and len(span) < 2:
+                raise ValueError(f"space.{name}: one choice is none; leave it out")
         return self

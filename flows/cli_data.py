@@ -168,12 +168,15 @@ def adopt(
     """Fetch a version that another installation pushed to the remote, and make it the current one here."""
     from components.data import versioning
 
+    ref = versioning.adopt(_text_of(pointer), settings=read_settings())
+    say(as_json, {"version": ref.version, "tables": ref.tables}, f"{ref.version[:12]} is the current version")
+
+
+def _text_of(pointer: Path) -> str:
     try:
-        text = pointer.expanduser().read_text("utf-8")
+        return pointer.expanduser().read_text("utf-8")
     except (OSError, UnicodeDecodeError) as err:
         raise UsageError(f"{pointer} cannot be read: {err}", "make one with: banyan data export --to data.dvc") from err
-    ref = versioning.adopt(text, settings=read_settings())
-    say(as_json, {"version": ref.version, "tables": ref.tables}, f"{ref.version[:12]} is the current version")
 
 
 @app.command()

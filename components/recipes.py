@@ -14,6 +14,7 @@ from components.errors import RecipeError
 from components.recipe_base import Recipe as Recipe
 from components.training.recipes import Augmentation as Augmentation
 from components.training.recipes import Finetune as Finetune
+from components.training.recipes import Preference as Preference
 from components.training.recipes import Pretrain as Pretrain
 from components.training.recipes import Search as Search
 from components.training.recipes import Training as Training
@@ -363,7 +364,17 @@ class Loop(Recipe):
 
 
 AnyRecipe = Annotated[
-    Ingest | Pack | Pretrain | Finetune | Search | GatePolicy | ScreeningPolicy | TriggerPolicy | Rater | Loop,
+    Ingest
+    | Pack
+    | Pretrain
+    | Finetune
+    | Preference
+    | Search
+    | GatePolicy
+    | ScreeningPolicy
+    | TriggerPolicy
+    | Rater
+    | Loop,
     Field(discriminator="kind"),
 ]
 _adapter: TypeAdapter[Any] = TypeAdapter(AnyRecipe)

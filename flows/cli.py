@@ -236,7 +236,7 @@ def train(
 ) -> None:
     """Train by a recipe, evaluate, gate and register; by a search's, find out first what to train by."""
     from flows.outcomes import model_outcome
-    from flows.own import training_request
+    from flows.own import gathered, training_request
 
     settings = read_settings()
     flow, given, chosen = training_request(recipe, table=table, changes=set_ or [])
@@ -245,7 +245,7 @@ def train(
 
         from components.training.dry_run import dry_run_on_newest
 
-        rehearsed = dry_run_on_newest(chosen, settings=settings)
+        rehearsed = dry_run_on_newest(gathered(chosen, settings), settings=settings)
         say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
     if pool != "cpu":  # another machine has no current version; it fetches this one by its hash
@@ -254,7 +254,7 @@ def train(
         newest = head(settings)
         given |= {"data": newest.model_dump(mode="json")} if newest else {}
     run = _run_on_worker(settings, f"{flow}/{pool}", given, as_json=as_json)
-    if chosen.kind == "finetune":
+    if chosen.kind != "pretrain":
         name, next_step = chosen.table, f'Next: banyan ask {chosen.table} "…"'
     else:
         name, next_step = chosen.family, "Next: banyan dashboard"

@@ -62,10 +62,10 @@ def plan(
     Runs six steps on the newest data here; what it says of GPUs is extrapolated from their data sheets.
     """
     from components.training import plan as planning
-    from flows.own import chosen_recipe
+    from flows.own import chosen_recipe, gathered
 
     settings = read_settings()
-    chosen = chosen_recipe(recipe, table=table, changes=set_ or [])
+    chosen = gathered(chosen_recipe(recipe, table=table, changes=set_ or []), settings)
     price = planning.PRICE_A_KWH if price is None else price
     found = planning.plan(chosen, data=_newest(settings), settings=settings, price_a_kwh=price)
     say(as_json, planning.summary(found), *_plan_lines(found))

@@ -89,11 +89,18 @@ BELLS = (
     ),
 )
 
-TRAININGS = ("flows.pretrain.pretrain", "flows.finetune.finetune", "flows.search.search", "flows.retrain.retrain")
+TRAININGS = (
+    "flows.pretrain.pretrain",
+    "flows.finetune.finetune",
+    "flows.preference.preference",
+    "flows.search.search",
+    "flows.retrain.retrain",
+)
 DEPLOYMENTS = (
     Deployment("flows.ingest.ingest"),
     Deployment("flows.pretrain.pretrain"),
     Deployment("flows.finetune.finetune"),
+    Deployment("flows.preference.preference"),
     Deployment("flows.search.search"),
     Deployment("flows.evaluate.evaluate"),
     Deployment("flows.promote.promote"),

@@ -2,20 +2,24 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from components.errors import RecipeError, UsageError
+from components.errors import DataStoreError, RecipeError, UsageError
 from components.recipes import (
     CatalogueSource,
     FileSource,
     Finetune,
     Ingest,
     Loop,
+    Preference,
     Pretrain,
     Search,
     load_recipe,
     parse_recipe,
 )
+
+if TYPE_CHECKING:
+    from components.settings import Settings
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -162,10 +166,30 @@ def training_request(
     """
     loaded = load_recipe(_recipe_file(which))
     chosen = chosen_recipe(loaded.recipe if isinstance(loaded, Search) else which, table=table, changes=changes)
+    if isinstance(loaded, Search) and chosen.kind != "finetune":
+        raise RecipeError(f"{loaded.name} searches for {chosen.name}, of kind {chosen.kind}", "name a finetune recipe")
     given = {"recipe": chosen.model_dump(mode="json")}
     if isinstance(loaded, Search):
         return loaded.kind, given | {"search": loaded.model_dump(mode="json")}, chosen
     return chosen.kind, given, chosen
+
+
+def gathered(recipe: Pretrain | Finetune, settings: "Settings") -> Pretrain | Finetune:
+    """What can be trained here and now: of a training by preference, with the rows that the feedback gives.
+
+    Raises:
+        DataStoreError, DataError: there is no data version, or no preference.
+    """
+    if not isinstance(recipe, Preference):
+        return recipe
+    from components.data import versioning
+    from components.feedback.retraining import prefer
+    from flows import policies
+
+    data = versioning.head(settings)
+    if data is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    return prefer(recipe, data=data, settings=settings, policy=policies.screening())
 
 
 def _recipe_file(which: str) -> Path:
@@ -198,6 +222,7 @@ def recipe_for(task: str) -> str:
     """The name of a recipe in flows/recipes that trains this task; RECIPE where there is none yet."""
     for path in sorted(RECIPES.glob("*.yaml")):
         recipe = load_recipe(path)
-        if isinstance(recipe, Finetune) and recipe.task == task and recipe.role == "candidate":
+        is_plain = isinstance(recipe, Finetune) and not isinstance(recipe, Preference)
+        if is_plain and recipe.task == task and recipe.role == "candidate":
             return path.stem
     return "RECIPE"

@@ -16,7 +16,7 @@ from components.feedback import rater, retraining
 from components.feedback.rater import RaterReport
 from components.feedback.retraining import Claim, Collected
 from components.names import find_names
-from components.recipes import Finetune, GatePolicy, Ingest, Pretrain, Rater, Search, TriggerPolicy
+from components.recipes import Finetune, GatePolicy, Ingest, Preference, Pretrain, Rater, Search, TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import load_settings
@@ -73,7 +73,7 @@ def current_data(data: DataRef | None) -> DataRef:
     at_hand=policies.trained_before,
     task_run_name="train {recipe.name}",
 )
-def train(recipe: Pretrain | Finetune, data: DataRef, force: bool = False) -> TrainingRun:
+def train(recipe: Pretrain | Preference | Finetune, data: DataRef, force: bool = False) -> TrainingRun:
     """A model by the recipe; goes on at its last checkpoint when it was interrupted."""
     with shown.progress(recipe.name) as watch:
         return shown.trained(training.train(recipe, data=data, settings=load_settings(), watch=watch, force=force))
@@ -85,7 +85,7 @@ def train(recipe: Pretrain | Finetune, data: DataRef, force: bool = False) -> Tr
     at_hand=policies.measured_before,
     task_run_name="measure {recipe.name}",
 )
-def measure(recipe: Finetune, data: DataRef, run: TrainingRun) -> Scores:
+def measure(recipe: Preference | Finetune, data: DataRef, run: TrainingRun) -> Scores:
     """The model on the test split, row by row."""
     return candidate.measure(recipe, run=run, data=data, settings=load_settings())
 
@@ -96,21 +96,29 @@ def measure(recipe: Finetune, data: DataRef, run: TrainingRun) -> Scores:
     at_hand=policies.baseline_before,
     task_run_name="measure the baseline",
 )
-def measure_baseline(recipe: Finetune, data: DataRef) -> Scores:
+def measure_baseline(recipe: Preference | Finetune, data: DataRef) -> Scores:
     """The plain baseline on the same rows."""
     return candidate.measure_baseline(recipe, data=data, settings=load_settings())
 
 
+@step(**_TRIED, task_run_name="measure what {recipe.name} starts from")
+def measure_reference(recipe: Preference, data: DataRef) -> Scores:
+    """The reference on the same rows; what was measured before is read."""
+    return candidate.measure_reference(recipe, data=data, settings=load_settings())
+
+
 @step(**_CACHED, cache_key_fn=policies.registering_key, task_run_name="register {recipe.name}")
 def register(
-    recipe: Pretrain | Finetune,
+    recipe: Pretrain | Preference | Finetune,
     data: DataRef,
     run: TrainingRun,
     scores: Scores | None = None,
     baseline: Scores | None = None,
+    reference: Scores | None = None,
 ) -> ModelRef:
     """A version in the registry, with card, scores, lock and lineage."""
-    model = candidate.register(recipe, run=run, data=data, scores=scores, baseline=baseline, settings=load_settings())
+    scored = {"scores": scores, "baseline": baseline, "reference": reference}
+    model = candidate.register(recipe, run=run, data=data, settings=load_settings(), **scored)
     return shown.registered(model)
 
 
@@ -192,6 +200,12 @@ def collect(table: str, cut: int, recipe: Finetune, may_be_empty: bool = False) 
         table, cut=cut, task=recipe.task, settings=settings, policy=policy, may_be_empty=may_be_empty
     )
     return shown.collected(found)
+
+
+@step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="what is preferred on {recipe.table}")
+def prefer(recipe: Preference, data: DataRef) -> Preference:
+    """The recipe with its base's version and its rows' hash: taken up again, a run learns from what it learnt from."""
+    return retraining.prefer(recipe, data=data, settings=load_settings(), policy=policies.screening())
 
 
 @step(**_TRIED, task_run_name="tell what became of the feedback")

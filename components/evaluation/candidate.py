@@ -18,13 +18,14 @@ from components.evaluation.parity import PARITY_TAG
 from components.evaluation.scores import Scores
 from components.ledger.journal import Journal
 from components.ledger.store import Ledger
-from components.recipes import Finetune, GatePolicy, Pretrain, parse_recipe
+from components.recipes import Finetune, GatePolicy, Preference, Pretrain, parse_recipe
 from components.refs import DataRef, ModelRef
 from components.registry import Registry, VersionInfo, model_name
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import get_task
-from components.training.lock import code_sha256
+from components.training import bases
+from components.training.lock import code_sha256, weights_sha256
 from components.training.run import TrainingRun
 
 if TYPE_CHECKING:
@@ -84,6 +85,27 @@ def measure_baseline(recipe: Finetune, *, data: DataRef, settings: Settings) -> 
     return _scores(path, task=recipe.task)
 
 
+def measure_reference(recipe: Preference, *, data: DataRef, settings: Settings) -> Scores:
+    """What a training by preference starts from, on the same test split.
+
+    Raises:
+        DataError: the split is empty.
+        AssetError, RegistryUnavailable: the weights cannot be had.
+    """
+    from components.evaluation.evaluate import evaluate_reference
+
+    data_dir = versioning.path_of(data, settings)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
+    name = _name(
+        *(weights_sha256(weights_dir), data.tables[recipe.table], recipe.max_test_rows),
+        *(recipe.max_new_tokens, recipe.max_length_tokens, recipe.adaptation, recipe.precision),
+    )
+    path = settings.workspace.runs / "baselines" / f"{recipe.table}-reference-{name}.parquet"
+    if not path.is_file():
+        _keep(evaluate_reference(recipe, weights_dir=weights_dir, data_dir=data_dir), path)
+    return _scores(path, task=recipe.task)
+
+
 def scores_path(recipe: Finetune, *, run: TrainingRun, data: DataRef) -> Path:
     """Where the scores of that model on that table by this code lie, once they are measured."""
     return run.run_dir / f"test-{_name(run.weights_sha256, data.tables[recipe.table], recipe.max_test_rows)}.parquet"
@@ -128,10 +150,14 @@ def register(
     settings: Settings,
     scores: Scores | None = None,
     baseline: Scores | None = None,
+    reference: Scores | None = None,
 ) -> ModelRef:
     """A version in the registry with everything that made it; the same lock gives the version that there is.
 
     Before that what serves it is held against what trained it (see `evaluation.admission`).
+
+    Args:
+        reference: of a training by preference, what it started from.
 
     Raises:
         ParityMismatch: it answers otherwise than it was trained.
@@ -144,6 +170,7 @@ def register(
     task = recipe.task if isinstance(recipe, Finetune) else "corpus"
     metrics = run.metrics | (scores.metrics if scores else {})
     metrics |= {f"baseline_{name}": value for name, value in (baseline.metrics if baseline else {}).items()}
+    metrics |= {f"reference_{name}": value for name, value in (reference.metrics if reference else {}).items()}
     admitted = None
     if isinstance(recipe, Finetune) and not registry.find(str(run.lock["key"]), name=run.model):
         admitted = admission.admit(recipe, run=run, data=data, settings=settings)
@@ -155,7 +182,9 @@ def register(
         lock=run.lock,
         data=data,
         metrics=metrics,
-        card=card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline),
+        card=card_of(
+            recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline, reference=reference
+        ),
         example=get_task(task).example if isinstance(recipe, Finetune) else recipe.sample_prompt,
         per_example=scores.rows() if scores else None,
         baseline=baseline.rows() if baseline else None,
@@ -180,11 +209,14 @@ def register(
 def recipe_of(table: str, *, settings: Settings) -> Finetune:
     """The recipe of the table's champion, or of its newest version: what a retraining trains by.
 
+    One of a training by preference is passed over: it learns nothing from rows with one right answer.
+
     Raises:
-        VersionNotFound: no model was ever trained on the table.
+        VersionNotFound: no model was ever fine-tuned on the table.
     """
     registry = Registry(addresses(settings).mlflow)
-    found = [one for one in registry.versions(model_name(table)) if one.role != "control" and RECIPE_TAG in one.tags]
+    known = [one for one in registry.versions(model_name(table)) if _is_candidate(one)]
+    found = [one for one in known if not isinstance(_recipe(one), Preference)]
     if not found:
         raise VersionNotFound(f"no model was trained on {table!r}", f"train one: banyan train RECIPE --table {table}")
     chosen = next((one for one in found if "champion" in one.aliases), found[0])

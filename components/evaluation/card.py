@@ -7,7 +7,7 @@ from components.data import packing
 from components.data.tables import TableInfo
 from components.data.versioning import Manifest
 from components.evaluation.scores import Scores
-from components.recipes import Finetune, Pretrain
+from components.recipes import Finetune, Preference, Pretrain
 from components.tasks import get_task
 from components.training import hardware
 from components.training.run import TrainingRun
@@ -28,6 +28,7 @@ def card_of(
     info: TableInfo,
     scores: Scores | None,
     baseline: Scores | None,
+    reference: Scores | None = None,
 ) -> str:
     """Markdown."""
     return "\n\n".join(
@@ -36,8 +37,8 @@ def card_of(
             f"# {run.model}: {recipe.name}",
             _what(recipe),
             f"## Intended use\n\n{_use(recipe, info=info)}",
-            _worth(recipe, run=run, scores=scores, baseline=baseline),
-            _data(recipe, manifest=manifest, info=info),
+            _worth(recipe, run=run, scores=scores, baseline=baseline, reference=reference),
+            _data(recipe, run=run, manifest=manifest, info=info),
             _made_of(recipe, run=run),
             _recipe(recipe),
             _energy(run),
@@ -53,6 +54,8 @@ def _what(recipe: Pretrain | Finetune) -> str:
         return f"A {recipe.family} of {recipe.num_layers} layers, pretrained from nothing on the {corpus}."
     task, how = get_task(recipe.task), "whole" if recipe.adaptation == "full" else "by LoRA, merged"
     role = "\n\nA **control**: trained for comparison only, never promoted." if recipe.role == "control" else ""
+    if isinstance(recipe, Preference):
+        how = f"by what people prefer ({recipe.method.upper()}), {how}"
     of = f"`{recipe.base}`, fine-tuned {how}" if recipe.fresh is None else f"A fresh {recipe.fresh.family}, trained"
     return f"{task.title}. {of} on the table `{recipe.table}`.{role}"
 
@@ -69,17 +72,26 @@ def _use(recipe: Pretrain | Finetune, *, info: TableInfo) -> str:
     )
 
 
-def _worth(recipe: Pretrain | Finetune, *, run: TrainingRun, scores: Scores | None, baseline: Scores | None) -> str:
-    mine = scores.metrics if scores else run.metrics
-    other = baseline.metrics if baseline else {}
+def _worth(
+    recipe: Pretrain | Finetune,
+    *,
+    run: TrainingRun,
+    scores: Scores | None,
+    baseline: Scores | None,
+    reference: Scores | None,
+) -> str:
     name = get_task(recipe.task).baseline_name if isinstance(recipe, Finetune) else ""
-    ranges = [_intervals(recipe, one) for one in (scores, baseline)]
-    lines = [f"| | this model | {name} |", "|---|---|---|"] if other else ["| | this model |", "|---|---|"]
-    for metric, value in mine.items():
-        cells = [f"{value:.4g}{ranges[0].get(metric, '')}"]
-        if other:
-            cells.append(f"{other[metric]:.4g}{ranges[1].get(metric, '')}" if metric in other else "")
+    beside = {name: baseline, "what it started from": reference}
+    columns = [("this model", scores.metrics if scores else run.metrics, _intervals(recipe, scores))]
+    columns += [(head, one.metrics, _intervals(recipe, one)) for head, one in beside.items() if one]
+    lines = [f"| | {' | '.join(head for head, _, _ in columns)} |", "|---" * (1 + len(columns)) + "|"]
+    for metric in columns[0][1]:
+        cells = [
+            f"{figures[metric]:.4g}{ranges.get(metric, '')}" if metric in figures else ""
+            for _, figures, ranges in columns
+        ]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
+    ranges = [of for _, _, of in columns]
     said = "\n\nIn brackets: 95 % intervals, by resampling the test examples." if any(ranges) else ""
     if scores and baseline and isinstance(recipe, Finetune):
         said += _difference(scores, baseline, metric=get_task(recipe.task).metric_name, name=name)
@@ -112,16 +124,23 @@ def _difference(scores: Scores, baseline: Scores, *, metric: str, name: str) -> 
     )
 
 
-def _data(recipe: Pretrain | Finetune, *, manifest: Manifest, info: TableInfo) -> str:
+def _data(recipe: Pretrain | Finetune, *, run: TrainingRun, manifest: Manifest, info: TableInfo) -> str:
     if isinstance(recipe, Pretrain) and recipe.packed is not None:
         packed = packing.read_info(recipe.packed)
         held = "; ".join(f"{one.tokens} tokens of {one.documents} documents {n}" for n, one in packed.splits.items())
         return f"## Data\n\nPacked corpus `{packed.name}` (sha256 `{packed.sha256()[:16]}…`): {held}."
     rows = ", ".join(f"{one.total} {split}" for split, one in manifest.rows.get(recipe.table, {}).items())
     licences = "\n".join(f"- {source}: {licence}" for source, licence in info.licences.items())
+    learnt = ""
+    if isinstance(recipe, Preference):
+        unit = "pairs of answers" if recipe.method == "dpo" else "wanted and unwanted answers"
+        learnt = (
+            f"\n\nIt learnt from {run.metrics['num_rows']:.0f} {unit} that feedback gave (sha256 "
+            f"`{recipe.rows[:16]}…`, the run's artifact `preferences.jsonl`); of the table it saw no row."
+        )
     return (
         f"## Data\n\nVersion `{manifest.ref.version}`, table `{recipe.table}` "
-        f"(sha256 `{manifest.ref.tables[recipe.table][:16]}…`): {rows} rows.\n\n{licences}"
+        f"(sha256 `{manifest.ref.tables[recipe.table][:16]}…`): {rows} rows.\n\n{licences}{learnt}"
     )
 
 
@@ -143,7 +162,7 @@ def _base(recipe: Finetune) -> str:
     if recipe.fresh is not None:
         return f"none; a {recipe.fresh.family} drawn from the seed"
     if recipe.own_base[1]:
-        return f"{recipe.base}, pretrained here"
+        return f"{recipe.base}, {'trained' if isinstance(recipe, Preference) else 'pretrained'} here"
     asset = get_asset(recipe.base)
     return f"{asset.package} {asset.version}, {asset.licence}"
 

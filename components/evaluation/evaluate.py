@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from components.data import tables
 from components.errors import DataError
 from components.models import pretrained
-from components.recipes import Finetune
+from components.recipes import Finetune, Preference
 from components.tasks import get_task
 from components.training.device import exact
 from components.training.finetuning import training_rows
@@ -42,6 +42,21 @@ def evaluate_baseline(recipe: Finetune, *, data_dir: Path, split: str = "test") 
     rows = test_rows(data_dir=data_dir, table=recipe.table, split=split, max_rows=recipe.max_test_rows)
     labels = tables.table_info(data_dir, recipe.table).labels
     return language_task.baseline(training_rows(recipe, data_dir=data_dir), rows, labels)
+
+
+def evaluate_reference(recipe: Preference, *, weights_dir: Path, data_dir: Path, split: str = "test") -> "pd.DataFrame":
+    """The same for the model that a training by preference starts from, asked as the recipe would have it asked.
+
+    Raises:
+        DataError: the split is empty.
+        InputFileError: no model to read.
+    """
+    task = get_task(recipe.task)
+    rows = test_rows(data_dir=data_dir, table=recipe.table, split=split, max_rows=recipe.max_test_rows)
+    model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=(), recipe=recipe)
+    with exact():
+        answers = task.answer(pretrained.merged(model).eval(), tokenizer, list(rows["text"]))
+    return task.score(answers, rows)
 
 
 def test_rows(*, data_dir: Path, table: str, split: str, max_rows: int | None) -> "pd.DataFrame":

@@ -6,18 +6,22 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from components.data import versioning
-from components.errors import DataStoreError
+from components.data.tables import table_info
+from components.errors import DataStoreError, MappingError, RecipeError
+from components.evaluation import candidate
 from components.evaluation.candidate import Judgement
-from components.feedback import fates, triggers
+from components.feedback import fates, preferences, triggers
 from components.feedback.curation import rows_for_training
 from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
-from components.recipes import Finetune, ScreeningPolicy, TriggerPolicy
+from components.recipes import Finetune, Preference, ScreeningPolicy, TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import get_task
+from components.training import preference_rows
+from components.training.recipes import CHAMPION
 
 log = logging.getLogger(__name__)
 
@@ -126,6 +130,47 @@ def collect(
         num_refused=len(curated.refused),
         reasons=curated.reasons,
     )
+
+
+def prefer(
+    recipe: Preference, *, data: DataRef, settings: Settings, policy: ScreeningPolicy | None = None
+) -> Preference:
+    """The recipe with what it leaves open written into it: which champion it starts from, and which rows it learns.
+
+    Rows are what screening leaves of all feedback so far; a recipe that names its rows keeps them.
+
+    Raises:
+        DataError: the feedback holds no preference.
+        DataStoreError: the rows that the recipe names are not here.
+        VersionNotFound: the table has no champion.
+        RecipeError: the recipe's task does not write.
+        MappingError: the table is not there, or is another task's.
+    """
+    if get_task(recipe.task).head != "generator":
+        raise RecipeError(f"{recipe.name}: {recipe.task} does not write", "train it on corrections: kind finetune")
+    data_dir = versioning.path_of(data, settings)
+    if (task := table_info(data_dir, recipe.table).task) != recipe.task:
+        raise MappingError(
+            f"table {recipe.table!r} is of task {task}, not {recipe.task}", "change the recipe's task or table"
+        )
+    known: dict[str, str] = {}
+    if recipe.base == CHAMPION:
+        champion = candidate.find(recipe.table, None, settings=settings)
+        known["base"] = f"{champion.name}@{champion.version}"
+    runs = settings.workspace.runs
+    if recipe.rows:
+        preference_rows.text_of(recipe.rows, runs=runs)
+    else:
+        with Ledger(settings) as ledger:
+            cut = ledger.cut()
+            curated = rows_for_training(
+                ledger, recipe.table, cut, task=get_task(recipe.task), data_dir=data_dir, policy=policy
+            )
+            usable = preferences.usable(ledger.feedback_upto(recipe.table, cut), curated.refused)
+        made = preferences.dpo_pairs(usable) if recipe.method == "dpo" else preferences.kto_rows(usable)
+        known["rows"] = preference_rows.keep(preference_rows.as_text(made, method=recipe.method), runs=runs)
+        log.info("%d rows for %s of %d rows of feedback on %s", len(made), recipe.method, len(usable), recipe.table)
+    return Preference.model_validate(recipe.model_dump() | known)
 
 
 def consume(collected: Collected, *, judgement: Judgement | None, settings: Settings) -> None:

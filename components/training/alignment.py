@@ -7,18 +7,16 @@ constants of the training as its rows are.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from components.errors import DataError, MappingError, RecipeError
+from components.errors import DataError, RecipeError
 from components.models import pretrained
 from components.tasks import get_task
 from components.tasks.base import Example, Task
 from components.training import lock as locks
-from components.training import preference, result
+from components.training import preference, preference_rows, result
 from components.training.loop import Batch, fit
-from components.training.recipes import Finetune
+from components.training.recipes import Preference
 from components.training.result import Progress, Trained
 from components.training.seeds import RowOrder
 
@@ -28,16 +26,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Preference(Finetune):
-    """A fine-tuning by what people prefer. Its rows are not those of the table but what was said of answers to it."""
+def take_lock(recipe: Preference, rows: "pd.DataFrame", *, weights_dir: Path) -> locks.Lock:
+    """The lock of a training that has not begun. The table is not among what it reads.
 
-    method: Literal["dpo", "kto"] = "dpo"
-    beta: float = Field(0.1, gt=0)
-    """How much it costs to leave the base, per nat."""
-
-
-COLUMNS = {"dpo": ("id", "prompt", "chosen", "rejected"), "kto": ("id", "prompt", "completion", "label")}
-"""As `feedback.preferences` makes them."""
+    Raises:
+        MappingError, DataError: as `preference_rows.ordered`.
+    """
+    text = preference_rows.as_text(rows, method=recipe.method)
+    return locks.take(
+        recipe,
+        tables={f"{recipe.table} {recipe.method}": preference_rows.sha256_of(text)},
+        module=f"{__name__},{type(get_task(recipe.task)).__module__}",
+        parent=locks.weights_sha256(weights_dir),
+    )
 
 
 def align(
@@ -57,21 +58,17 @@ def align(
         rows: `feedback.preferences.dpo_pairs` or `kto_rows`, as the recipe's method wants them.
 
     Raises:
-        RecipeError: the recipe's task does not write, or the recipe has an option without effect here.
+        RecipeError: the recipe's task does not write.
         MappingError: the rows lack a column.
         DataError: there are no rows, or an answer has no token.
         NonFiniteLoss, CheckpointError: as `loop.fit`.
     """
     task = get_task(recipe.task)
     task.check(recipe)
-    _must_fit(recipe, task, rows)
-    rows = rows.sort_values(list(COLUMNS[recipe.method]), ignore_index=True)
-    lock = locks.take(
-        recipe,
-        tables={f"{recipe.table} {recipe.method}": _digest(rows)},
-        module=f"{__name__},{type(task).__module__}",
-        parent=locks.weights_sha256(weights_dir),
-    )
+    if task.head != "generator":
+        raise RecipeError(f"{recipe.name}: {task.name} does not write", "train it on corrections: kind finetune")
+    rows = preference_rows.ordered(rows, method=recipe.method)
+    lock = take_lock(recipe, rows, weights_dir=weights_dir)
     if done := result.load(run_dir, lock):
         return done
     model, tokenizer = pretrained.load_base(weights_dir, task=task, labels=(), recipe=recipe)
@@ -136,29 +133,6 @@ def align(
     )
     metrics = {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
     return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
-
-
-def _must_fit(recipe: Preference, task: Task, rows: "pd.DataFrame") -> None:
-    if task.head != "generator":
-        raise RecipeError(f"{recipe.name}: {task.name} does not write", "train it on corrections: kind finetune")
-    for field, given in (
-        ("augmentation", recipe.augmentation),
-        ("validation_share", recipe.validation_share),
-        ("label_smoothing", recipe.label_smoothing),
-        ("patience_evaluations", recipe.patience_evaluations),
-    ):
-        if given:
-            raise RecipeError(f"{recipe.name}: {field} has no effect on training by preference", "leave it out")
-    if missing := [name for name in COLUMNS[recipe.method] if name not in rows.columns]:
-        raise MappingError(f"the rows have no column {missing[0]!r}", f"{recipe.method} needs {COLUMNS[recipe.method]}")
-    if not len(rows):
-        raise DataError(f"{recipe.name}: there is nothing to learn from", "banyan feedback export TABLE --what dpo|kto")
-
-
-def _digest(rows: "pd.DataFrame") -> str:
-    import hashlib
-
-    return hashlib.sha256(rows.to_json(orient="records", force_ascii=False).encode()).hexdigest()
 
 
 def _reference(

@@ -8,7 +8,7 @@ from pathlib import Path
 from components import assets
 from components.data import tables
 from components.errors import RecipeError
-from components.recipes import Finetune
+from components.recipes import Finetune, Preference
 from components.refs import ModelRef
 from components.settings import Settings
 from components.tasks import get_task
@@ -35,7 +35,8 @@ def weights(recipe: Finetune, *, data_dir: Path, settings: Settings) -> Path:
 
     registry = Registry(addresses(settings).mlflow)
     ref: ModelRef = registry.ref(name, version)
-    if (task := registry.get(ref).task) != "corpus":
+    task = registry.get(ref).task
+    if task != "corpus" and not (isinstance(recipe, Preference) and task == recipe.task):
         raise RecipeError(
             f"{recipe.name}: base: {ref} is a model of task {task}, not a language model", "name a pretrained one"
         )

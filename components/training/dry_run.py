@@ -8,10 +8,10 @@ from pathlib import Path
 
 from components.data import versioning
 from components.errors import CheckpointError, DataStoreError
-from components.recipes import Finetune, Pretrain
+from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
 from components.settings import Settings
-from components.training import bases
+from components.training import bases, preference_rows
 from components.training.result import Progress, Trained
 
 NUM_STEPS = 2
@@ -105,9 +105,14 @@ def _train(
         from components.training.pretraining import pretrain
 
         return pretrain(recipe, data_dir=data_dir, run_dir=run_dir, on_step=on_step)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
+    if isinstance(recipe, Preference):
+        from components.training.alignment import align
+
+        rows = preference_rows.read(recipe.rows, runs=settings.workspace.runs)
+        return align(recipe, rows, weights_dir=weights_dir, run_dir=run_dir, on_step=on_step)
     from components.training.finetuning import finetune
 
-    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetune(recipe, data_dir=data_dir, weights_dir=weights_dir, run_dir=run_dir, on_step=on_step)
 
 

@@ -272,6 +272,38 @@ class Finetune(Training):
         return self
 
 
+class Preference(Finetune):
+    """A training by what people prefer. Its rows are not those of the table but what was said of answers to it."""
+
+    kind: Literal["preference"] = "preference"  # type: ignore[assignment]
+    method: Literal["dpo", "kto"] = "dpo"
+    """From pairs (Rafailov et al. 2023, arXiv 2305.18290), or from thumbs (Ethayarajh et al. 2024, arXiv 2402.01306).
+    """
+    beta: float = Field(0.1, gt=0)
+    """How much it costs to leave the base, per nat."""
+    rows: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    """sha256 of the rows to learn from; none: what the feedback so far gives, whose sha256 is written here before the
+    training begins."""
+
+    @property
+    def has_asset(self) -> bool:
+        return self.base != CHAMPION and super().has_asset
+
+    @model_validator(mode="after")
+    def _has_no_field_of_other_trainings(self) -> Self:
+        for name in (
+            *("augmentation", "validation_share", "label_smoothing", "patience_evaluations"),
+            *("ensemble", "fresh"),
+        ):
+            if getattr(self, name):
+                raise ValueError(f"{name} has no effect on training by preference; leave it out")
+        return self
+
+
+CHAMPION = "champion"
+"""As the base of a training by preference: the table's champion, whose version is written down before it begins."""
+
+
 class Span(Recipe):
     """Numbers from `low` to `high`, both included; of two whole numbers, whole ones."""
 

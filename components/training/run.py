@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from components.data import versioning
 from components.errors import BanyanError, Transient
 from components.ledger.store import Ledger
-from components.recipes import Finetune, Pretrain
+from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
 from components.registry import Registry, model_name
 from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
-from components.training import bases, plan
+from components.training import bases, plan, preference_rows
 from components.training import lock as locks
 from components.training.energy import Energy, Meter
 from components.training.lock import Lock
@@ -80,9 +80,14 @@ def take_lock(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings)
         from components.training import pretraining
 
         return pretraining.take_lock(recipe, data_dir=data_dir)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
+    if isinstance(recipe, Preference):
+        from components.training import alignment
+
+        rows = preference_rows.read(recipe.rows, runs=settings.workspace.runs)
+        return alignment.take_lock(recipe, rows, weights_dir=weights_dir)
     from components.training import finetuning
 
-    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetuning.take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
 
 
@@ -125,6 +130,8 @@ def train(
         with _failed_when_it_fails(run):
             if lock.dirty:
                 run.text(locks.uncommitted(), CODE_DIFFERENCE)
+            if isinstance(recipe, Preference):
+                run.text(preference_rows.text_of(recipe.rows, runs=settings.workspace.runs), preference_rows.FILE)
             cpu_before = time.process_time()
             with Meter(device=lock.device, num_threads=lock.threads) as meter:
                 trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
@@ -223,9 +230,14 @@ def train_alone(
         from components.training.pretraining import pretrain
 
         return pretrain(recipe, data_dir=data_dir, run_dir=run_dir, on_step=on_step, on_evaluate=on_evaluate)
+    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
+    if isinstance(recipe, Preference):
+        from components.training.alignment import align
+
+        rows = preference_rows.read(recipe.rows, runs=settings.workspace.runs)
+        return align(recipe, rows, weights_dir=weights_dir, run_dir=run_dir, on_step=on_step)
     from components.training.finetuning import finetune
 
-    weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     return finetune(
         recipe,
         data_dir=data_dir,

@@ -19,11 +19,12 @@ from components.data import tables
 from components.data.manifests import Manifest
 from components.errors import VersionNotFound
 from components.evaluation.candidate import RECIPE_TAG
-from components.recipes import Finetune, Pretrain, parse_recipe
+from components.recipes import Finetune, Preference, Pretrain, parse_recipe
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import addresses
+from components.training import preference_rows
 from components.training import run as training
 from components.training.lock import Difference, Lock, differences
 from components.training.result import Progress
@@ -98,6 +99,9 @@ def verify(
     ):
         apart = _apart(Path(scratch), settings)
         data_from = _bring(manifest, lock, settings=settings, apart=apart)
+        if isinstance(recipe, Preference):
+            text = registry.artifact(model, preference_rows.FILE).decode("utf-8")
+            preference_rows.keep(text, runs=apart.workspace.runs)
         now = training.take_lock(recipe, data=manifest.ref, settings=apart)
         environment = tuple(one for one in differences(lock, now) if one.is_exact)
         explained = tuple(one for one in differences(lock, now) if one.is_exact or one.part.startswith("modules"))
@@ -219,7 +223,8 @@ def _bring(manifest: Manifest, lock: Lock, *, settings: Settings, apart: Setting
     path.write_text(content, "utf-8")
     here = settings.workspace.data / "versions" / version
     hashes = {name: tables.table_sha256(here, name) for name in lock.tables if (here / name).is_dir()}
-    if hashes != lock.tables:
+    rows_apart = {name for name in lock.tables if " " in name}  # of preferences, which are in no data version
+    if hashes != {name: lock.tables[name] for name in lock.tables.keys() - rows_apart} or not here.is_dir():
         return "remote"
     there = apart.workspace.data / "versions" / version
     there.parent.mkdir()

@@ -5,9 +5,11 @@ import pytest
 
 from components.errors import DataError, MappingError, RecipeError
 from components.models.tokenizer import train_bpe
+from components.recipes import Preference, parse_recipe
 from components.tasks import get_task
 from components.training import preference
-from components.training.alignment import COLUMNS, Preference, align
+from components.training.alignment import align
+from components.training.preference_rows import COLUMNS
 
 PROMPTS = ["def add(a, b): return a + b", "def mean(v): return sum(v) / len(v)", "def one(): return 1", "def f(): pass"]
 GOOD, BAD = "Says what it does.", "No idea at all."
@@ -118,7 +120,7 @@ def test_what_cannot_be_trained_is_refused_with_its_reason(base, tmp_path):
     with pytest.raises(RecipeError, match="does not write"):
         align(recipe(task="classification", max_new_tokens=None), pairs(), weights_dir=base, run_dir=tmp_path)
     with pytest.raises(RecipeError, match="label_smoothing has no effect"):
-        align(recipe(label_smoothing=0.1), pairs(), weights_dir=base, run_dir=tmp_path)
+        parse_recipe(recipe().model_dump() | {"label_smoothing": 0.1})
     with pytest.raises(MappingError, match="no column 'completion'"):
         align(recipe(method="kto"), pairs(), weights_dir=base, run_dir=tmp_path)
     with pytest.raises(DataError, match="nothing to learn from"):

@@ -73,7 +73,8 @@ def test_the_number_of_threads_is_the_locks_and_afterwards_what_it_was(model, in
 def test_the_losses_are_kept_as_the_bits_they_were(model, installation):
     registry = Registry(installation.mlflow_url)
     kept = json.loads(registry.artifact(model, training.LOSSES))
-    done = json.loads((next(installation.workspace.runs.glob("*/trained.json"))).read_text())
+    run_dir = installation.workspace.runs / registry.lock(model)["key"]
+    done = json.loads((run_dir / "trained.json").read_text())
     assert len(kept) == RECIPE.num_steps
     assert kept == done["losses"] == [value for _, value in registry.history(model.run_id, "loss")]
 

@@ -19,6 +19,7 @@ from components.serving import problems
 from components.serving.auth import LOOPBACK_NAMES, refuse_open_binding
 from components.serving.champions import Champions
 from components.serving.compare import router as compare_router
+from components.serving.explain_routes import explain_router
 from components.serving.gateway import Gateway
 from components.serving.limits import BodyLimit
 from components.serving.metrics import Metrics
@@ -65,6 +66,7 @@ def create_app(
     app.include_router(openai_router(gateway))
     app.include_router(traffic_router(gateway))
     app.include_router(compare_router(gateway))
+    app.include_router(explain_router(gateway))
     app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=problems.too_large(MAX_BODY_BYTES))
     if settings.is_loopback:
         app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)

@@ -13,6 +13,7 @@ import typer
 from components.errors import BanyanError, UsageError
 from flows.cli_backup import app as backup_app
 from flows.cli_data import app as data_app
+from flows.cli_explain import app as explain_app
 from flows.cli_feedback import app as feedback_app
 from flows.cli_graph import app as graph_app
 from flows.cli_key import app as key_app
@@ -428,6 +429,7 @@ def rate(
 app.add_typer(training_app)
 app.add_typer(worker_app)
 app.add_typer(feedback_app)
+app.add_typer(explain_app)
 app.add_typer(records_app)
 app.add_typer(key_app, name="key")
 app.add_typer(backup_app)

@@ -68,6 +68,11 @@ def parts(settings: Settings) -> list[dict[str, Any]]:
     return found
 
 
+def explain(request_id: str, *, settings: Settings) -> dict[str, Any]:
+    """Why an answer was given. Raises as `ask` does; UsageError: there is no such answer, or its prompt is gone."""
+    return _call("GET", f"/v1/explain/{request_id}", None, settings)
+
+
 def history_lines(found: dict[str, Any]) -> list[str]:
     """A feedback row's way, one line a step."""
     from datetime import datetime

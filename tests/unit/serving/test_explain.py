@@ -104,3 +104,23 @@ def test_two_at_a_time_are_one_too_many(client, ledger, shelf):
     assert refused.status_code == 503
     assert "another explanation" in refused.json()["error"]["message"]
     assert client.get(f"/v1/explain/{request_id}").status_code == 200
+
+
+def test_the_command_line_says_it_in_words(client, ledger, shelf, monkeypatch):
+    from typer.testing import CliRunner
+
+    from flows import gateway
+    from flows.cli import app
+
+    monkeypatch.setattr(gateway, "_call", lambda method, path, body, settings: client.request(method, path).json())
+    told = CliRunner().invoke(app, ["explain", keep(ledger, TEXTS[0])])
+    assert told.exit_code == 0
+    for part in (
+        "What mattered",
+        "Of 4 test rows answered with 0.9 to 1.0 the mean score is 1.00",
+        "arXiv",
+        "not here",
+    ):
+        assert part in told.stdout
+    as_json = CliRunner().invoke(app, ["explain", "r" * 32, "--json"])
+    assert json.loads(as_json.stdout)["output"] == "networkx"

@@ -7,8 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.data import versioning
 from components.data.tables import table_info
-from components.errors import DataStoreError, MappingError, RecipeError
-from components.evaluation import candidate
+from components.errors import DataStoreError, MappingError, RecipeError, VersionNotFound
 from components.evaluation.candidate import Judgement
 from components.feedback import fates, preferences, triggers
 from components.feedback.curation import rows_for_training
@@ -16,7 +15,7 @@ from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
 from components.recipes import Finetune, Preference, ScreeningPolicy, TriggerPolicy
 from components.refs import DataRef, ModelRef
-from components.registry import Registry
+from components.registry import Registry, model_name
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import get_task
@@ -155,7 +154,13 @@ def prefer(
         )
     known: dict[str, str] = {}
     if recipe.base == CHAMPION:
-        champion = candidate.find(recipe.table, None, settings=settings)
+        registry = Registry(addresses(settings).mlflow)
+        champion = registry.champion(model_name(recipe.table))
+        if champion is None:
+            raise VersionNotFound(
+                f"{model_name(recipe.table)} has no champion to start from",
+                f"fine-tune one first, or name a version or an asset: --set base={model_name(recipe.table)}@1",
+            )
         known["base"] = f"{champion.name}@{champion.version}"
     runs = settings.workspace.runs
     if recipe.rows:

@@ -47,7 +47,7 @@ def composition(view: DataView, about: VersionFacts | None, say: Words) -> None:
 
 
 def _titled(title: str, bars: object, *, otherwise: str = "") -> None:
-    st.caption(title)
+    widgets.note(title)
     widgets.bars(bars, otherwise=otherwise)  # type: ignore[arg-type]
 
 

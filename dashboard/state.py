@@ -19,6 +19,8 @@ FRESH_SECONDS = 2.0
 OLD_SECONDS = 20.0
 """An answer younger than this is shown at once while the store is asked again behind it: a page that is drawn again, or
 opened by the next person, does not wait for two hundred versions to be listed."""
+PATIENCE_SECONDS = 0.3
+"""So long it waits for the store all the same: most answer sooner."""
 REFRESH_SECONDS = 4.0
 """How often a live page draws itself again."""
 
@@ -43,7 +45,8 @@ class Memory:
         """`ask()`, unless it has just been asked; with the last good answer where it raises StoreError.
 
         Args:
-            old_seconds: a good answer younger than this is given at once, and asked for again in a thread.
+            old_seconds: a good answer younger than this is given where the store, asked again in a thread, takes its
+                time.
         """
         now = time.time()
         with self._lock:
@@ -55,7 +58,9 @@ class Memory:
         if last and tried and last.problem is None and now - last.at < old_seconds:
             again = threading.Thread(target=self._ask, args=(question, store, ask, last, now), daemon=True)
             again.start()
-            return last
+            again.join(PATIENCE_SECONDS)
+            with self._lock:
+                return self._answers[question]  # type: ignore[return-value]
         return self._ask(question, store, ask, last, now)
 
     def _ask(

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -380,6 +380,14 @@ class Stores:
                 else:
                     known = {"request_id": piece["request_id"], "output": "".join(said).strip(), "receipt": piece}
                     yield answered_of(known, table, question)
+
+    def explain(self, request_id: str, *, actor: Actor) -> dict[str, Any]:
+        """Why an answer was given, as the gateway says it; takes seconds."""
+        with translated("ledger", "the ledger"):
+            require("explain", subject=request_id, actor=actor, ledger=self._writable())
+        with self._gateway(ANSWER) as http:
+            found: dict[str, Any] = json_of(http.get(f"/v1/explain/{request_id}"))
+        return found
 
     def run_examples(self, program: str, examples: str) -> str:
         """A program's doctest examples, run in the sandbox: `passed`, or what happened.

@@ -19,6 +19,7 @@ from components.ledger.store import Ledger
 NEEDS: Mapping[str, Role] = {
     "ask": "viewer",
     "feedback": "rater",
+    "explain": "rater",
     "preference": "rater",
     "retrain": "operator",
     "rollback": "operator",

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import answers, panels, widgets
+from dashboard import answers, panels, why, widgets
 from dashboard.records import Answered
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.playground import answer_view, answering, loading, seat_note
@@ -19,6 +19,7 @@ def answer(answered: Answered, task: str) -> None:
         widgets.bars(view.alternatives)
     with st.expander(say("playground.receipt"), icon=":material/receipt_long:"):
         widgets.facts(view.receipt)
+    why.show(answered, say)
 
 
 def show() -> None:

@@ -23,4 +23,5 @@ def preference(
         judgement = steps.judge(model, policies.gate(policy))
         if judgement.verdict.verdict == "promote" and recipe.role == "candidate":
             steps.promote(judgement)
+        steps.tell_preferred(recipe, data, model)
         return model

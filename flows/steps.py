@@ -214,6 +214,12 @@ def tell(collected: Collected, model: ModelRef, recipe: Finetune) -> dict[str, A
     return retraining.tell(collected, model=model, recipe=recipe, settings=load_settings())
 
 
+@step(**_TRIED, task_run_name="tell whose preferences these were")
+def tell_preferred(recipe: Preference, data: DataRef, model: ModelRef) -> int:
+    """The fate `trained` of the feedback that was learnt from."""
+    return retraining.tell_preferred(recipe, data=data, model=model, settings=load_settings())
+
+
 @step(**_TRIED, task_run_name="close the cut")
 def consume(collected: Collected, judgement: Judgement | None) -> None:
     """What lay below the cut has had its verdict; the next retraining may begin."""

@@ -3,6 +3,7 @@
 Every function may be called again after an interruption: the ledger keeps each step once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,12 @@ def trained(ledger: Ledger, table: str, *, data: DataRef, model: ModelRef) -> in
             for row in ledger.admitted_to(table, data.version)
         ]
     )
+
+
+def preferred(ledger: Ledger, feedback_ids: Sequence[str], *, data: DataRef, model: ModelRef) -> int:
+    """Record that `model` was trained on what these rows prefer; gives how many steps are new."""
+    known = {"data_version": data.version, "model_name": model.name, "model_version": model.version}
+    return ledger.append_fates([ledger.fate(one, "trained", **known) for one in feedback_ids])
 
 
 def measured(

@@ -77,6 +77,16 @@ def kto_rows(rows: Sequence[Feedback]) -> "pd.DataFrame":
     return _frame([(content_id(t), t, c, next(iter(labels))) for t, c, labels in kept], KTO_COLUMNS)
 
 
+def taught(rows: Sequence[Feedback], made: "pd.DataFrame") -> list[str]:
+    """The ids of the feedback whose answers stand in the pairs, or rows, that were made of it."""
+    answers = [name for name in ("chosen", "rejected", "completion") if name in made.columns]
+    stand = {
+        (row_id, normalised(text)) for name in answers for row_id, text in zip(made["id"], made[name], strict=True)
+    }
+    said = [row for row in rows if row.kind != "comment"]
+    return [row.feedback_id for row in said if (content_id(row.text), normalised(row.output)) in stand]
+
+
 def _prefer(found: dict[tuple[str, str, str], tuple[str, str, str]], text: str, chosen: str, rejected: str) -> None:
     if text.strip() and rejected.strip() and normalised(chosen) != normalised(rejected):
         found.setdefault((content_id(text), normalised(chosen), normalised(rejected)), (text, chosen, rejected))

@@ -174,8 +174,17 @@ def prefer(
             usable = preferences.usable(ledger.feedback_upto(recipe.table, cut), curated.refused)
         made = preferences.dpo_pairs(usable) if recipe.method == "dpo" else preferences.kto_rows(usable)
         known["rows"] = preference_rows.keep(preference_rows.as_text(made, method=recipe.method), runs=runs)
+        preference_rows.keep_givers(preferences.taught(usable, made), known["rows"], runs=runs)
         log.info("%d rows for %s of %d rows of feedback on %s", len(made), recipe.method, len(usable), recipe.table)
     return Preference.model_validate(recipe.model_dump() | known)
+
+
+def tell_preferred(recipe: Preference, *, data: DataRef, model: ModelRef, settings: Settings) -> int:
+    """Records the fate `trained` of the feedback that a training by preference learnt from; how many rows."""
+    ids = preference_rows.givers(recipe.rows, runs=settings.workspace.runs)
+    with Ledger(settings) as ledger:
+        fates.preferred(ledger, ids, data=data, model=model)
+    return len(ids)
 
 
 def consume(collected: Collected, *, judgement: Judgement | None, settings: Settings) -> None:

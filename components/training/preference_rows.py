@@ -5,6 +5,7 @@ They are no split of a table: a pair is of two answers, and a table holds one. T
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,6 +56,18 @@ def keep(text: str, *, runs: Path) -> str:
     beside.write_text(text, "utf-8", errors="surrogatepass", newline="")
     beside.replace(path)
     return name
+
+
+def keep_givers(feedback_ids: Sequence[str], sha256: str, *, runs: Path) -> None:
+    """Write down whose feedback the rows are, so that they can be told what became of it."""
+    _path(sha256, runs).with_suffix(".givers.json").write_text(json.dumps(sorted(feedback_ids)), "utf-8")
+
+
+def givers(sha256: str, *, runs: Path) -> list[str]:
+    """The ids of the feedback that the rows are of; none where they were made elsewhere."""
+    path = _path(sha256, runs).with_suffix(".givers.json")
+    found: list[str] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return found
 
 
 def text_of(sha256: str, *, runs: Path) -> str:

@@ -10,7 +10,7 @@ from components import assets
 from components.data import versioning
 from components.errors import DataError, DataStoreError, MappingError, RecipeError, VersionNotFound
 from components.evaluation import candidate
-from components.feedback.retraining import prefer
+from components.feedback.retraining import prefer, tell_preferred
 from components.ledger.store import Ledger
 from components.recipes import Preference, parse_recipe
 from components.registry import Registry
@@ -110,6 +110,16 @@ def test_a_version_trained_by_preference_is_registered_verified_and_never_retrai
     info = Registry(own.mlflow_url).get(ref)
     assert info.metrics["reference_rougeL"] == reference.metrics["rougeL"]
     assert "what it started from" in info.card and recipe.rows[:16] in info.card
+    assert tell_preferred(recipe, data=data, model=ref, settings=own) == 3
+    with Ledger(own) as ledger:
+        told = {name: [one.fate for one in ledger.fate_of(name)] for name in ("f0", "f2", "f3", "f5")}
+    # a thumb alone makes no pair, and what is said of a test text teaches nothing
+    assert told == {
+        "f0": ["received", "trained"],
+        "f2": ["received", "trained"],
+        "f3": ["received"],
+        "f5": ["received"],
+    }
     Registry(own.mlflow_url).set_alias(ref)
     assert candidate.recipe_of("lines", settings=own).kind == "finetune", "a retraining learns from right answers"
 

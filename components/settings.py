@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     engine: Literal["auto", "torch", "openvino"] = "auto"
     """What answers: OpenVINO where it is installed (`banyan-llm[fast]`) and the parity gate admits it to a version,
     torch else (auto); torch alone; or as auto, with a warning where it is torch."""
+    workers: int = Field(1, ge=1)
+    """Processes that a training runs in, on this machine: one a GPU, or shares of the CPU's cores; more than one are
+    started by torchrun."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """What several workers have: each the whole model (ddp), or a share of it (fsdp), for models that do not fit."""
     prompt_retention_days: int = Field(30, ge=0)
     """How long raw prompts are kept in the ledger; masked copies stay."""
 

@@ -11,8 +11,9 @@ from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
 from components.tasks.base import Example, Task
-from components.training import ensembles, losses, result
+from components.training import distributed, ensembles, losses, result
 from components.training import lock as locks
+from components.training.distributed import ALONE, World
 from components.training.loop import Batch, fit
 from components.training.result import Evaluation, Progress, Trained
 from components.training.seeds import RowOrder, derive
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def take_lock(recipe: Finetune, *, data_dir: Path, weights_dir: Path) -> locks.Lock:
+def take_lock(recipe: Finetune, *, data_dir: Path, weights_dir: Path, parallel: str = "") -> locks.Lock:
     """The lock of a fine-tuning that has not begun: its `key` names the run's folder and finds it in the registry."""
     return locks.take(
         recipe,
@@ -31,6 +32,7 @@ def take_lock(recipe: Finetune, *, data_dir: Path, weights_dir: Path) -> locks.L
             [__name__, type(get_task(recipe.task)).__module__, *["components.models.fresh"] * bool(recipe.fresh)]
         ),
         parent=locks.weights_sha256(weights_dir),
+        parallel=parallel,
     )
 
 
@@ -42,6 +44,7 @@ def finetune(
     run_dir: Path,
     on_step: Callable[[Progress], None] | None = None,
     on_evaluate: Callable[[Evaluation], None] | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train `recipe.base`'s weights on the recipe's splits; the model is `run_dir/model`, a Hugging Face folder.
 
@@ -51,9 +54,10 @@ def finetune(
     Args:
         data_dir: a data version's folder.
         weights_dir: the base, a Hugging Face folder.
+        world: the workers that train together; each calls this, and they see the same files.
 
     Raises:
-        RecipeError: the recipe does not fit its task.
+        RecipeError: the recipe does not fit its task, or the workers.
         MappingError: the table is not there, or is another task's.
         DataError: no rows to train on.
         NonFiniteLoss, CheckpointError: as `loop.fit`.
@@ -61,16 +65,24 @@ def finetune(
     task = get_task(recipe.task)
     task.check(recipe)
     ensembles.check(recipe, task)
+    distributed.check(recipe, world)
     info = tables.table_info(data_dir, recipe.table)
     if info.task != task.name:
         raise MappingError(
             f"table {recipe.table!r} is of task {info.task}, not {task.name}", "change the recipe's task"
         )
-    lock = take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir)
+    lock = take_lock(recipe, data_dir=data_dir, weights_dir=weights_dir, parallel=world.name)
+    distributed.agree(world, "lock", lock.exact_key)
     if done := result.load(run_dir, lock):
         return done
     one = partial(
-        _train, rows_of=recipe, data_dir=data_dir, weights_dir=weights_dir, lock=lock, on_evaluate=on_evaluate
+        _train,
+        rows_of=recipe,
+        data_dir=data_dir,
+        weights_dir=weights_dir,
+        lock=lock,
+        on_evaluate=on_evaluate,
+        world=world,
     )
     if recipe.ensemble:
         return ensembles.train_members(recipe, train=one, task=task, lock=lock, run_dir=run_dir, on_step=on_step)
@@ -87,6 +99,7 @@ def _train(
     lock: locks.Lock,
     on_step: Callable[[Progress], None] | None,
     on_evaluate: Callable[[Evaluation], None] | None,
+    world: World,
     new_weights_seed: int | None = None,
 ) -> Trained:
     """One training. A member of an ensemble has a seed of its own, and the rows of the whole."""
@@ -140,6 +153,7 @@ def _train(
             "raise validation_share, or leave patience_evaluations out",
         )
 
+    whole = distributed.spread(model, recipe, world=world)
     fitted = fit(
         model,
         recipe,
@@ -152,11 +166,14 @@ def _train(
         on_step=on_step,
         evaluate=evaluate,
         evaluate_every_steps=recipe.evaluate_every_steps,
+        world=world,
+        elastic_key=lock.elastic_key,
     )
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
         metrics["heldout_loss"] = measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
-    return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
+    model = pretrained.merged(whole())
+    return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, world=world)
 
 
 def training_rows(recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":

@@ -56,6 +56,9 @@ class Lock:
     """sha256 of `components`' difference to that commit; empty when there is none."""
     modules: dict[str, str] = field(default_factory=dict)
     """Module → sha256 of its source, of what `code` covers: which of them two locks differ in."""
+    parallel: str = ""
+    """How several workers trained it together, as `distributed.World.name`; empty for one. Where their number changed
+    on the way, one after another."""
 
     @property
     def key(self) -> str:
@@ -63,7 +66,22 @@ class Lock:
 
     @property
     def exact_key(self) -> str:
-        return _sha256({f.name: getattr(self, f.name) for f in fields(self) if f.name not in FOR_PEOPLE})
+        return _sha256(self._exact())
+
+    @property
+    def elastic_key(self) -> str:
+        """`exact_key` less workers and threads: under it a checkpoint is resumed by another number of workers."""
+        return _sha256({name: value for name, value in self._exact().items() if name not in ("threads", "parallel")})
+
+    @property
+    def last_parallel(self) -> str:
+        """How it was trained at its end."""
+        return self.parallel.rpartition(" → ")[2].partition(" from step ")[0].replace("1 worker", "")
+
+    def _exact(self) -> dict[str, object]:
+        """One process leaves no trace in it, so that locks from before there could be more keep their keys."""
+        exact = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FOR_PEOPLE}
+        return exact if self.parallel else {name: value for name, value in exact.items() if name != "parallel"}
 
     def as_dict(self) -> dict[str, object]:
         """For the registry: every field, and both keys."""
@@ -115,12 +133,13 @@ def differences(first: Lock, second: Lock) -> list[Difference]:
     return found
 
 
-def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: str = "") -> Lock:
+def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: str = "", parallel: str = "") -> Lock:
     """The lock of a training that has not begun.
 
     Args:
         module: the training's entry points, comma-separated; what they import is the code.
         parent: `weights_sha256` of the base.
+        parallel: `distributed.World.name` of the workers.
     """
     import torch
 
@@ -139,6 +158,7 @@ def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: st
         isa=f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
         revision=revision,
         dirty=dirty,
+        parallel=parallel,
         modules={name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in _files(module)},
     )
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import NonFiniteLoss, RecipeError
+from components.errors import NonFiniteLoss, RecipeError, TrainingError
 from components.recipes import Training
-from components.training import checkpoint, memory, optimizers, schedule
+from components.training import checkpoint, distributed, memory, optimizers, schedule
 from components.training.device import exact, resolve
+from components.training.distributed import ALONE, Together, World
 from components.training.result import Progress
 from components.training.seeds import derive
 
@@ -43,6 +44,8 @@ class Fitted:
     """Nats per target, mean over the last tenth of the steps."""
     losses: tuple[float, ...]
     """Of every step, nats per target, over all attempts: what `verify` compares."""
+    parallel: str | None = None
+    """For the lock: how many workers made which steps."""
 
 
 def fit(
@@ -58,6 +61,8 @@ def fit(
     on_step: Callable[[Progress], None] | None = None,
     evaluate: Callable[[int], float | None] | None = None,
     evaluate_every_steps: int | None = None,
+    world: World = ALONE,
+    elastic_key: str | None = None,
 ) -> Fitted:
     """Train `model` in place, in evaluation mode afterwards.
 
@@ -68,6 +73,9 @@ def fit(
         names: what the rows of a step are called, in the order of its batches: for errors.
         evaluate: called after every `evaluate_every_steps` steps and after the last one, with the number of steps done,
             the model as it would be kept; gives the held-out loss, which early stopping needs.
+        world: the workers that train together, each by this call with the same arguments; a model that they shard is
+            sharded already (`distributed.spread`).
+        elastic_key: under which a checkpoint of another number of workers is resumed; None: none is.
 
     Raises:
         NonFiniteLoss: the loss or its gradient is not a number; says at which step, and which rows it had.
@@ -89,9 +97,14 @@ def fit(
     kept = [*optims, *filter(None, (mean, best))]
     first, earlier_seconds = 0, 0.0
     losses: list[float] = []
-    if found := checkpoint.latest(folder, key=key):
+    history: tuple[tuple[int, str], ...] = ()
+    found = checkpoint.latest(folder, key=key, elastic_key=elastic_key) if world.is_first else None
+    if found := distributed.from_first(world, found):
         checkpoint.restore(found, model=model, optimizers=kept)
-        first, earlier_seconds, losses = found.step, found.seconds, found.losses()
+        first, earlier_seconds, losses, history = found.step, found.seconds, found.losses(), found.history
+    if not history or history[-1][1] != world.name:
+        history = (*history, (first, world.name))
+    together = Together(model, loss, world=world) if world.size > 1 else None
     division = memory.Division(folder, key=key)
     started = time.perf_counter()
     with exact():
@@ -107,7 +120,11 @@ def fit(
             )
             rate = recipe.learning_rate * share
             batches = micro_batches(step)
-            while True:
+            if together:
+                total, count, num_tokens = _accumulate_together(
+                    model, batches, recipe, together, step=step, names=names, world=world
+                )
+            while not together:
                 torch.manual_seed(derive(recipe.seed, "step", step))  # dropout, on every device
                 try:
                     parts = memory.divide(batches, division.parts(step))
@@ -123,10 +140,13 @@ def fit(
                 division.halve(step, rows=max(len(b["input_ids"]) for b in batches), name=recipe.name)
             for p in trainable:
                 if p.grad is not None:
-                    p.grad.div_(count)
+                    p.grad.div_(count / world.size if together else count)  # together: the mean of the workers' sums
                     if recipe.l1 and p.ndim >= 2:  # the derivative of l1 × Σ |w|
                         p.grad.add_(p.detach().sign(), alpha=recipe.l1)
-            norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.max_gradient_norm).item()
+            if world.is_sharded:
+                norm = distributed.clip(trainable, recipe.max_gradient_norm)
+            else:
+                norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.max_gradient_norm).item()
             if not (math.isfinite(norm) and count):
                 what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
                 raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
@@ -145,16 +165,19 @@ def fit(
             if evaluate and (done == num_steps or (evaluate_every_steps and done % evaluate_every_steps == 0)):
                 model.eval()
                 with mean.in_place() if mean else contextlib.nullcontext():
-                    heldout_loss = evaluate(done)
+                    heldout_loss = distributed.from_first(world, evaluate(done))
                     if best:
                         best.see(math.nan if heldout_loss is None else heldout_loss)
                 if best and best.is_over:
                     break
             if done % recipe.checkpoint_every_steps == 0 and done < num_steps:  # last: it holds what was evaluated
                 seconds = earlier_seconds + time.perf_counter() - started
-                checkpoint.save(
-                    folder, step=done, key=key, seconds=seconds, model=model, optimizers=kept, losses=losses
-                )
+                keys = {"key": key, "elastic_key": elastic_key, "history": history}
+                state = {"model": model, "optimizers": kept, "losses": losses}
+                if world.is_sharded:
+                    checkpoint.save_shards(folder, step=done, seconds=seconds, world=world, **keys, **state)  # type: ignore[arg-type]
+                elif world.is_first:
+                    checkpoint.save(folder, step=done, seconds=seconds, **keys, **state)  # type: ignore[arg-type]
     for weights in (best, mean):
         if weights:
             weights.settle()
@@ -167,7 +190,37 @@ def fit(
         seconds=earlier_seconds + time.perf_counter() - started,
         last_loss=sum(tail) / len(tail),
         losses=tuple(losses),
+        parallel=checkpoint.told(history),
     )
+
+
+def _accumulate_together(
+    model: "PreTrainedModel",
+    batches: Sequence[Batch],
+    recipe: Training,
+    together: Together,
+    *,
+    step: int,
+    names: Callable[[int], Sequence[str]] | None,
+    world: World,
+) -> tuple[float, int, int]:
+    """This worker's share of a step; loss, targets and tokens are all workers'."""
+    import torch
+
+    own, rows = distributed.share(batches, world)
+    torch.manual_seed(derive(recipe.seed, "step", step, "rank", world.rank))
+    called = (lambda step: [names(step)[row] for row in rows]) if names else None
+    try:
+        found = _accumulate(model, own, recipe, together, step=step, names=called, held=together.without_exchange)
+    except RuntimeError as err:
+        if not memory.is_out_of_memory(err):
+            raise
+        raise TrainingError(  # the others are in the middle of an exchange: this worker alone cannot begin anew
+            f"step {step + 1} of {recipe.name}: worker {world.rank}'s rows do not fit its device's memory",
+            "halve batch_size and double num_accumulation_steps: the steps stay the same",
+        ) from err
+    total, count, num_tokens = distributed.added(*found)
+    return total, int(count), int(num_tokens)
 
 
 def _accumulate(
@@ -178,20 +231,23 @@ def _accumulate(
     *,
     step: int,
     names: Callable[[int], Sequence[str]] | None,
+    held: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
 ) -> tuple[float, int, int]:
-    """Gradients of a step, summed in the parameters: loss in nats, targets, tokens."""
+    """Gradients of a step, summed in the parameters: loss in nats, targets, tokens. All but the last micro-batch are
+    computed inside `held`."""
     import torch
 
     total, count, num_tokens, num_rows = 0.0, 0, 0, 0
     moved = [{name: t.to(model.device) for name, t in batch.items()} for batch in batches]
     for i, batch in enumerate(moved):
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-            summed, targets = loss(model, batch)
-        nats, rows = summed.item(), len(batch["input_ids"])
-        if not math.isfinite(nats):
-            called = names(step)[num_rows : num_rows + rows] if names else ()
-            raise _not_finite(f"loss {nats} in micro-batch {i + 1} of {len(moved)}", recipe, step=step, rows=called)
-        summed.backward()
+        with held() if held and i + 1 < len(moved) else contextlib.nullcontext():
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                summed, targets = loss(model, batch)
+            nats, rows = summed.item(), len(batch["input_ids"])
+            if not math.isfinite(nats):
+                called = names(step)[num_rows : num_rows + rows] if names else ()
+                raise _not_finite(f"loss {nats} in micro-batch {i + 1} of {len(moved)}", recipe, step=step, rows=called)
+            summed.backward()
         total, count, num_rows = total + nats, count + int(targets), num_rows + rows
         num_tokens += int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
         num_tokens += batch["decoder_input_ids"].numel() if "decoder_input_ids" in batch else 0

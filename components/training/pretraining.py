@@ -12,9 +12,10 @@ from components.models.characters import character_bytes, character_tokenizer
 from components.models.families import FAMILIES
 from components.models.tokenizer import is_byte_level, token_bytes, train_bpe
 from components.recipes import Pretrain
+from components.training import distributed, result
 from components.training import lock as locks
-from components.training import result
 from components.training.device import attention, exact, resolve
+from components.training.distributed import ALONE, World
 from components.training.loop import fit
 from components.training.objectives import Rows, evenly, objective_loss, objective_of, rows_of
 from components.training.result import Evaluation, Progress, Trained
@@ -28,13 +29,13 @@ MAX_HELDOUT_ROWS = 256
 """Evenly spaced over the held-out text: one look costs about a second."""
 
 
-def take_lock(recipe: Pretrain, *, data_dir: Path) -> locks.Lock:
+def take_lock(recipe: Pretrain, *, data_dir: Path, parallel: str = "") -> locks.Lock:
     """The lock of a pretraining that has not begun."""
     if recipe.packed is not None:
         table = {f"packed/{recipe.packed.name}": packing.read_info(recipe.packed).sha256()}
     else:
         table = {recipe.table: tables.table_sha256(data_dir, recipe.table)}
-    return locks.take(recipe, tables=table, module=__name__)
+    return locks.take(recipe, tables=table, module=__name__, parallel=parallel)
 
 
 def pretrain(
@@ -44,6 +45,7 @@ def pretrain(
     run_dir: Path,
     on_step: Callable[[Progress], None] | None = None,
     on_evaluate: Callable[[Evaluation], None] | None = None,
+    world: World = ALONE,
 ) -> Trained:
     """Train a tokenizer and the recipe's family on a corpus; the model is `run_dir/model`, a Hugging Face folder.
 
@@ -51,7 +53,11 @@ def pretrain(
     Metrics: heldout_loss (nats a target); of `causal` and `prefix` bits_per_byte, comparable between tokenizers and
     families; of `continuation` heldout_accuracy.
 
+    Args:
+        world: the workers that train together; each calls this, and they see the same files.
+
     Raises:
+        RecipeError: the workers cannot train by the recipe.
         MappingError: the table is not there, or is no corpus.
         DataError: the corpus is shorter than one row of `max_length_tokens`.
         NonFiniteLoss, CheckpointError: as `loop.fit`.
@@ -60,7 +66,9 @@ def pretrain(
 
     if recipe.packed is None and (task := tables.table_info(data_dir, recipe.table).task) != "corpus":
         raise MappingError(f"table {recipe.table!r} is of task {task}, not a corpus", "name a corpus in the recipe")
-    lock = take_lock(recipe, data_dir=data_dir)
+    distributed.check(recipe, world)
+    lock = take_lock(recipe, data_dir=data_dir, parallel=world.name)
+    distributed.agree(world, "lock", lock.exact_key)
     if done := result.load(run_dir, lock):
         return done
     family, objective = FAMILIES[recipe.family], objective_of(recipe)
@@ -109,6 +117,7 @@ def pretrain(
             on_evaluate(Evaluation(step, dict(metrics), sample))
         return metrics["heldout_loss"]
 
+    whole = distributed.spread(model, recipe, world=world)
     fitted = fit(
         model,
         recipe,
@@ -121,11 +130,14 @@ def pretrain(
         on_step=on_step,
         evaluate=evaluate,
         evaluate_every_steps=recipe.evaluate_every_steps,
+        world=world,
+        elastic_key=lock.elastic_key,
     )
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
         measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(train))}
-    return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample)
+    known = {"lock": lock, "fitted": fitted, "metrics": metrics, "sample": sample}
+    return result.save(run_dir, whole(), tokenizer, world=world, **known)  # type: ignore[arg-type]
 
 
 def _corpus(recipe: Pretrain, data_dir: Path) -> "tuple[PreTrainedTokenizerFast, Tensor, Tensor]":

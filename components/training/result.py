@@ -14,6 +14,7 @@ from components.training.lock import Lock, weights_sha256
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from components.training.distributed import World
     from components.training.loop import Fitted
 
 
@@ -72,15 +73,25 @@ def save(
     fitted: "Fitted",
     metrics: dict[str, float],
     sample: str = "",
+    world: "World | None" = None,
 ) -> Trained:
     """Put the model in `run_dir/model` and what is known of it in `run_dir/trained.json`, which comes last; the
-    checkpoints have served and go.
+    checkpoints have served and go. Of several workers the first one writes, and all have the result.
 
     Raises:
         CheckpointError: the disk does not take it.
     """
     from safetensors import SafetensorError
 
+    if world is not None and world.size > 1:
+        from components.training.distributed import from_first
+
+        made = None
+        if world.is_first:
+            made = save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample)
+        result: Trained = from_first(world, made)
+        return result
+    lock = lock if fitted.parallel is None else replace(lock, parallel=fitted.parallel)
     final, beside = run_dir / "model", run_dir / f".model.{os.getpid()}"
     try:
         for leftover in run_dir.glob(".model.*"):
@@ -121,7 +132,13 @@ def load(run_dir: Path, lock: Lock) -> Trained | None:
         content |= {"model_dir": run_dir / content["model_dir"], "lock": Lock(**content["lock"])}
         content |= {"losses": tuple(content["losses"])}
         trained = Trained(**content)
-        whole = trained.lock.exact_key == lock.exact_key and weights_sha256(trained.model_dir) == trained.weights_sha256
+        same = trained.lock.exact_key == lock.exact_key or (
+            # by another number of workers at first, and at its end as it would be now
+            trained.lock.elastic_key == lock.elastic_key
+            and trained.lock.threads == lock.threads
+            and trained.lock.last_parallel == lock.parallel
+        )
+        whole = same and weights_sha256(trained.model_dir) == trained.weights_sha256
     except (OSError, ValueError, TypeError, KeyError, BanyanError):
         return None
     return replace(trained, resumed_from=trained.num_steps) if whole else None

@@ -3,11 +3,13 @@
 import contextlib
 import json
 import logging
+import os
 import resource
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from components.registry import Registry, model_name
 from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
-from components.training import bases, plan, preference_rows
+from components.training import bases, launch, plan, preference_rows
 from components.training import lock as locks
 from components.training.energy import Energy, Meter
 from components.training.lock import Lock
@@ -74,7 +76,14 @@ def take_lock(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings)
     Raises:
         AssetError: the base weights cannot be had.
         DataStoreError, MappingError: the version, or its table, is not there.
+        RecipeError: the settings ask for workers that there cannot be.
     """
+    lock = _lock_of(recipe, data=data, settings=settings)
+    started = launch.launch_of(recipe, settings=settings)
+    return replace(lock, **started.conditions) if started else lock
+
+
+def _lock_of(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -> Lock:
     data_dir = versioning.path_of(data, settings)
     if isinstance(recipe, Pretrain):
         from components.training import pretraining
@@ -99,7 +108,8 @@ def train(
     watch: Watch = lambda _: None,
     force: bool = False,
 ) -> TrainingRun:
-    """Train, or go on where an interrupted attempt stopped, or return what is finished.
+    """Train, or go on where an interrupted attempt stopped, or return what is finished. Here, or in as many workers as
+    the settings say.
 
     Curves go to MLflow while it trains. One training at a time a device; a second one waits.
 
@@ -132,10 +142,10 @@ def train(
                 run.text(locks.uncommitted(), CODE_DIFFERENCE)
             if isinstance(recipe, Preference):
                 run.text(preference_rows.text_of(recipe.rows, runs=settings.workspace.runs), preference_rows.FILE)
-            cpu_before = time.process_time()
-            with Meter(device=lock.device, num_threads=lock.threads) as meter:
+            cpu_before, num_workers = _cpu_seconds(), settings.workers
+            with Meter(device=lock.device, num_threads=lock.threads * num_workers) as meter:
                 trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
-            cpu_seconds = time.process_time() - cpu_before
+            cpu_seconds = _cpu_seconds() - cpu_before
             energy = meter.energy(seconds=trained.seconds)
             planned = plan.settle(lock.key, trained.seconds, settings.workspace)
             took = {"seconds": trained.seconds, "energy_joules": energy.joules}
@@ -226,6 +236,19 @@ def train_alone(
         TrainingError, AssetError, DataError: as the trainings do.
     """
     data_dir = versioning.path_of(data, settings)
+    if started := launch.launch_of(recipe, settings=settings):
+        weights_dir = None
+        if isinstance(recipe, Finetune):
+            weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
+        return launch.train(
+            recipe,
+            started,
+            data_dir=data_dir,
+            weights_dir=weights_dir,
+            run_dir=run_dir,
+            on_step=on_step,
+            on_evaluate=on_evaluate,
+        )
     if isinstance(recipe, Pretrain):
         from components.training.pretraining import pretrain
 
@@ -246,6 +269,12 @@ def train_alone(
         on_step=on_step,
         on_evaluate=on_evaluate,
     )
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of workers that have ended."""
+    times = os.times()
+    return time.process_time() + times.children_user + times.children_system
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def verify(
     manifest = Manifest.model_validate_json(registry.artifact(model, MANIFEST))
     with (
         tempfile.TemporaryDirectory(prefix="banyan-verify-") as scratch,
-        _threads(lock.threads),
+        _threads(lock.threads * settings.workers),
         training.alone_on(lock.device, workspace=settings.workspace),
     ):
         apart = _apart(Path(scratch), settings)

@@ -25,7 +25,7 @@ MAX_STEPS = 1024
 TOLERANCE = 0.02
 """Of the error of completeness against the difference, or against a nat where that is smaller."""
 MAX_WORK = 3e12
-"""Floating-point operations of one attribution: under a minute of two cores."""
+"""Floating-point operations of one attribution, by 4 a parameter, token and step."""
 AT_ONCE = 1 << 24
 """Logits that are held at a time: steps are batched so that they are not more."""
 
@@ -91,7 +91,7 @@ def attribute(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", re
         UsageError: it would take too much work; or the model looks its tokens up where they cannot be followed.
     """
     import torch
-    from captum.attr import IntegratedGradients  # 0.7 s
+    from captum.attr import IntegratedGradients
 
     layers = _lookups(model)
     starts = _embedded(model, layers, reading)

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_ROWS = 50_000
-"""Rows that are compared, the first ones by id beyond: TF-IDF of so many takes a few seconds."""
+"""Rows that are compared, the first ones by id beyond."""
 EMBED_WORK = 5e11
-"""Floating-point operations that embedding rows may take: some ten seconds of two cores."""
+"""Floating-point operations that embedding rows may take, by 2 a parameter and token."""
 MAX_TOKENS = 128
 """Of a row, for its embedding."""
 CHARS_A_TOKEN = 3

@@ -413,8 +413,9 @@ def rate(
     from flows.cli_feedback import opinion_of
 
     more = {"correction": correct, "rating": rating, "other_request_id": over, "comment": comment, "subject": subject}
-    which = gateway.last_request(settings) if request == "last" else request
-    opinion = opinion_of(which, good=good, bad=bad, more=more)
+    opinion = opinion_of(request, good=good, bad=bad, more=more)
+    if request == "last":
+        opinion["request_id"] = gateway.last_request(settings)
     kept = gateway.rate(opinion, settings=settings)
     say(
         as_json,

@@ -10,6 +10,7 @@ from prefect.deployments import run_deployment
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from prefect.types import DateTime
+from prefect.utilities.callables import get_call_parameters
 from pydantic import BaseModel
 
 from components.errors import GatewayUnavailable, NoChampion, StackError
@@ -37,9 +38,11 @@ def made_before(name: str, deployment: str, parameters: dict[str, Any], *, setti
         return None
     begun = time.monotonic()
     flow_name = deployment.partition("/")[0]
+    flow = load_flow(f"flows.{flow_name}.{flow_name}")
+    given = flow.validate_parameters(get_call_parameters(flow.fn, (), parameters))  # a result of before is plain JSON
     try:
         with looking():
-            before = load_flow(f"flows.{flow_name}.{flow_name}").fn(**parameters)
+            before = flow.fn(**given)
     except Changed as what:
         get_run_logger().info("%s: to be done, for of the step %s", name, what)
         return None

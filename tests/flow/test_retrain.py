@@ -1,5 +1,6 @@
 """The flows in order, on real stores and a model of a few thousand weights: data, candidate, feedback, retraining."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import free_port
 from components.training import lock
-from flows import keys
+from flows import keys, waiting
 from flows.collect_feedback import collect_feedback
 from flows.evaluate import evaluate
 from flows.finetune import finetune
@@ -260,6 +261,13 @@ def test_what_has_not_changed_is_found_without_a_run_and_without_torch(settings,
     for _ in range(2):  # the first takes the lock anew where this process counts other threads than that one
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split()[-1] == "False"
+
+
+def test_a_part_is_looked_up_with_what_the_one_before_it_gave_as_json(settings, data, first, monkeypatch):
+    monkeypatch.setattr(waiting, "get_run_logger", logging.getLogger)
+    monkeypatch.setattr(waiting, "record", lambda *_, **__: None)
+    given = {"recipe": RECIPE, "data": data.model_dump(mode="json"), "policy": ANYTHING, "force": False}
+    assert waiting.made_before("finetune", "finetune/cpu", given, settings=settings) == first
 
 
 @pytest.mark.parametrize("what", ["recipe", "parent", "code", "data"])

@@ -2,9 +2,10 @@
 
 import pytest
 
+from components.evaluation.gate import Verdict
 from components.feedback.triggers import Facts, Past, decide, expected, look
 from components.ledger.store import Ledger
-from components.recipes import TriggerPolicy
+from components.recipes import GatePolicy, TriggerPolicy
 from components.refs import ModelRef
 from components.settings import Settings
 
@@ -82,18 +83,19 @@ def settings(tmp_path):
 
 
 def test_experience_and_waiting_rows_are_counted_in_the_ledger(settings):
-    class Verdict:
-        verdict, difference, low, high, p_value, num_examples, num_more_needed = (
-            "promote",
-            0.04,
-            0.01,
-            0.07,
-            0.01,
-            9,
-            None,
-        )
-        policy = None
-
+    verdict = Verdict(
+        verdict="promote",
+        difference=0.04,
+        low=0.01,
+        high=0.07,
+        p_value=0.01,
+        num_examples=9,
+        num_wins=5,
+        num_losses=1,
+        num_more_needed=None,
+        reason="better",
+        policy=GatePolicy(),
+    )
     model = ModelRef(name="banyan-topics", version=2, run_id="r", weights_sha256="w")
     champion = model.model_copy(update={"version": 1})
     with Ledger(settings) as ledger:
@@ -103,7 +105,7 @@ def test_experience_and_waiting_rows_are_counted_in_the_ledger(settings):
             ledger.record_feedback(f"feedback-{number}", request_id=f"request-{number}", kind="approve")
             if number == 3:
                 cut = ledger.cut()
-        ledger.record_verdict(model, Verdict(), champion=champion, metric="accuracy", data_version="d")
+        ledger.record_verdict(model, verdict, champion=champion, metric="accuracy", data_version="d")
         ledger.record_cost("r", "train", subject_name="banyan-topics", device="cpu", seconds=120.0)
         ledger.consume("topics", cut, outcome="promote", model=model)
         found = look("topics", TriggerPolicy(), ledger=ledger, settings=settings)

@@ -93,7 +93,8 @@ def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name
     shown = champion or mine[0]
     metric = metric_of(shown)
     verdicts = ledger.verdicts if ledger else ()
-    last = last_verdict(verdicts, name)
+    controls = {model.version for model in mine if model.role == "control"}  # judged for comparison, never promoted
+    last = last_verdict([row for row in verdicts if row.model_version not in controls], name)
     return ModelsView(
         shown=shown,
         champion=champion,

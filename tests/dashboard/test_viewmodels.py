@@ -237,6 +237,13 @@ def test_a_models_page_compares_with_before_control_and_baseline() -> None:
     assert view.bars[-1].note == "as measured beside v1"
 
 
+def test_the_gates_last_word_is_never_on_a_control_which_cannot_be_promoted() -> None:
+    mine = (model(version=3, role="control"), model(version=2, is_champion=True), model(version=1))
+    ledger = LedgerState((), (verdict(1), verdict(2, against=1), verdict(3, against=2)), ())
+    last = models_view(mine, ledger, "banyan-library", EN).verdict
+    assert last is not None and "v2" in last.title
+
+
 def test_a_baseline_that_was_logged_is_preferred() -> None:
     mine = (model(is_champion=True, metrics={"accuracy": 0.5, "baseline_accuracy": 0.31}),)
     view = models_view(mine, LedgerState((), (verdict(1),), ()), "banyan-library", EN)

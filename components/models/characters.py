@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from components.errors import RecipeError
-from components.models.tokenizer import END, MASK
+from components.models.tokenizer import END, MASK, with_special_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -19,7 +19,6 @@ def character_tokenizer(texts: Iterable[str], most: int) -> "PreTrainedTokenizer
         RecipeError: there are more than `most` with the special ones.
     """
     import tokenizers
-    import transformers
 
     found: set[str] = set()
     for text in texts:
@@ -34,15 +33,7 @@ def character_tokenizer(texts: Iterable[str], most: int) -> "PreTrainedTokenizer
     # BPE without a merge: a text falls into its characters, in one pass and without a word pattern
     core = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[], unk_token=MASK))
     core.decoder = tokenizers.decoders.Fuse()
-    return transformers.PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        bos_token=END,
-        eos_token=END,
-        pad_token=END,
-        mask_token=MASK,
-        split_special_tokens=True,
-        clean_up_tokenization_spaces=False,
-    )
+    return with_special_tokens(core)
 
 
 def character_bytes(tokenizer: "PreTrainedTokenizerFast") -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import tokenizers
     from transformers import PreTrainedTokenizerFast
 
 END, MASK = "<|endoftext|>", "<|mask|>"
@@ -25,7 +26,6 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast
     and cannot end a document.
     """
     import tokenizers
-    import transformers
 
     core = tokenizers.Tokenizer(tokenizers.models.BPE())
     core.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -37,6 +37,13 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> "PreTrainedTokenizerFast
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
+    return with_special_tokens(core)
+
+
+def with_special_tokens(core: "tokenizers.Tokenizer") -> "PreTrainedTokenizerFast":
+    """As transformers takes it, with `END` and `MASK`; a text that spells one of them stays text."""
+    import transformers
+
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=core,
         bos_token=END,

@@ -82,8 +82,8 @@ def rollback(now: ModelVersion, earlier: list[int], say: Words) -> None:
         needs("rollback", say)
     elif not earlier:
         widgets.note(say("rollback.none"))
-    elif st.button(say("rollback.button"), icon=":material/undo:"):
-        confirm()
+    elif st.button(say("rollback.button"), icon=":material/undo:", on_click=memory().forget):
+        confirm()  # of the champion of now, not of the one that was drawn
 
 
 def actions(say: Words) -> None:

@@ -101,6 +101,8 @@ class Journal:
             served = [e.to_version for e in self._done(name, "champion") if now is None or e.to_version != now.version]
             if to is None and not served:
                 raise UsageError(f"{name} has no earlier champion to go back to", "banyan status shows what there is")
+            if to is not None and now is not None and to == now.version:
+                raise UsageError(f"{name} v{to} is the champion already", "banyan journal log shows who moved it")
             if to is not None and to not in served:
                 known = ", ".join(f"v{version}" for version in sorted(set(served))) or "none"
                 raise UsageError(f"{name} v{to} was not champion before", f"earlier champions: {known}")

@@ -85,6 +85,7 @@ def test_from_a_question_to_a_better_model_and_back(
         dialog = page.get_by_role("dialog")
         dialog.get_by_label(words("rollback.why")).fill("it was slower")
         dialog.get_by_role("button", name=words("rollback.yes")).click()
+        expect(dialog).to_be_hidden(timeout=PATIENCE_MS)  # the timeline shows the move before it is finished
         story.sees(".b-timeline li", words("models.journal.rollback", to=3))
         story.keep("rolled-back")
     finally:

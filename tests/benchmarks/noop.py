@@ -34,7 +34,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "data": {
         "kind": "ingest", "sources": [{"kind": "interpreter"}], "corpus_chars_per_source": 100_000,
         "max_text_chars": 300,
-        "split_rows": {"train": 40, "test": 80, "pool": 60, "reserve": 80},
+        "split_rows": {"train": 75, "test": 155, "pool": 60, "reserve": 80},
         "table_split_rows": {"summary": {"train": 20, "test": 20, "pool": 5, "reserve": 5}},
     },
     "gpt": {
@@ -43,9 +43,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3, "checkpoint_every_steps": 10, "evaluate_every_steps": 10, "sample_tokens": 4,
     },
     "library": {
-        "kind": "finetune", "task": "classification", "table": "library", "base": "minilm", "num_steps": 30,
-        "splits": {"train": None, "feedback": None}, "batch_size": 8, "max_length_tokens": 32, "learning_rate": 3e-4,
-        "checkpoint_every_steps": 30,
+        "kind": "finetune", "task": "classification", "table": "library", "base": "minilm", "num_steps": 120,
+        "splits": {"train": None, "feedback": None}, "batch_size": 16, "max_length_tokens": 64, "learning_rate": 3e-4,
+        "checkpoint_every_steps": 60,
     },
     "loop": {
         "kind": "loop",

@@ -102,8 +102,10 @@ def align(
         batches: list[Batch] = []
         for start in range(0, len(numbers), recipe.batch_size):
             some = numbers[start : start + recipe.batch_size]
-            batch = dict(task.collate([side[i] for side in sides for i in some], pad_id))  # (2 B, T)
-            batch["reference"] = torch.stack([known[i] for known in reference for i in some])  # (2 B,)
+            collated = task.collate([side[i] for i in some for side in sides], pad_id)  # (2 B, T)
+            # a pair is a row, so that whoever divides a batch by its rows keeps pairs together: (B, 2, T)
+            batch = {name: tensor.unflatten(0, (-1, 2)) for name, tensor in collated.items()}
+            batch["reference"] = torch.stack([torch.stack([known[i] for known in reference]) for i in some])  # (B, 2)
             if recipe.method == "kto":
                 batch["is_good"] = torch.tensor([bool(rows["label"].iloc[i]) for i in some])  # (B,)
             batches.append(batch)
@@ -112,7 +114,9 @@ def align(
     good, bad = _weights(rows) if recipe.method == "kto" else (1.0, 1.0)
 
     def loss(model: "PreTrainedModel", batch: Batch) -> "tuple[Tensor, Tensor]":
-        now, then = preference.answer_logprobs(model, batch).chunk(2), batch["reference"].chunk(2)
+        flat = {name: batch[name].flatten(0, 1) for name in ("input_ids", "attention_mask", "labels")}
+        now = preference.answer_logprobs(model, flat).unflatten(0, (-1, 2)).unbind(1)
+        then = batch["reference"].unbind(1)
         if recipe.method == "dpo":
             return preference.dpo(now[0], now[1], then[0], then[1], beta=recipe.beta)
         point = preference.reference_point(now[1], then[1])

@@ -77,7 +77,7 @@ def joined(strategy: Strategy, *, size: int, device: str) -> Iterator[World]:
     if device == "cuda":  # every worker its own; `resolve` then means this one by "cuda"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # numbers and objects go from CPU to CPU; gradients by NCCL where they lie on GPUs
-    dist.init_process_group("cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo", timeout=TIMEOUT)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo", timeout=TIMEOUT, **_meeting_place())
     try:
         if dist.get_world_size() != size:
             raise TrainingError(
@@ -87,6 +87,25 @@ def joined(strategy: Strategy, *, size: int, device: str) -> Iterator[World]:
         yield World(dist.get_rank(), size, strategy, backend)
     finally:
         dist.destroy_process_group()
+
+
+def _meeting_place() -> dict[str, Any]:
+    """Where the workers of this attempt find one another's addresses, for `init_process_group`.
+
+    torchrun keeps one store for all attempts (torch 2.13: `DynamicRendezvousHandler` makes it at the first rendezvous,
+    and `_create_c10d_store` adds no prefix, believing it to be new). A worker that is quicker than the others would
+    read a dead one's address there and wait for it: each attempt has its own part of the store here.
+    """
+    import os
+
+    import torch.distributed as dist
+
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return {}
+    store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=TIMEOUT)
+    attempt = f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}"
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    return {"store": dist.PrefixStore(attempt, store), "rank": rank, "world_size": size}
 
 
 def check(recipe: Training, world: World) -> None:

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+import torch
 
 from components.errors import DataError, MappingError, RecipeError
 from components.models.tokenizer import train_bpe
@@ -17,7 +18,6 @@ GOOD, BAD = "Says what it does.", "No idea at all."
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
-    import torch
     from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
     folder = tmp_path_factory.mktemp("base")
@@ -60,8 +60,6 @@ def thumbs() -> pd.DataFrame:
 
 def logprob(folder, prompt: str, answer: str) -> float:
     """log π(answer | prompt), nats."""
-    import torch
-
     from components.models.pretrained import load_base
 
     task = get_task("summarisation")
@@ -114,6 +112,26 @@ def test_a_training_that_was_killed_ends_with_the_same_weights(base, tmp_path, m
     assert again.weights_sha256 == whole.weights_sha256, "the rows' order in the file does not matter"
     other = align(chosen, rows().iloc[:-1], weights_dir=base, run_dir=tmp_path / "other")
     assert other.lock.key != whole.lock.key, "other rows are another training"
+
+
+@pytest.mark.parametrize(("method", "rows", "apart"), [("dpo", pairs, 1e-5), ("kto", thumbs, 0.1)])
+def test_a_batch_that_does_not_fit_is_divided_between_its_pairs(base, tmp_path, monkeypatch, method, rows, apart):
+    """DPO's losses are the same; KTO's are near, whose z₀ is then of fewer rows."""
+    chosen = recipe(method=method, batch_size=4)
+    whole = align(chosen, rows(), weights_dir=base, run_dir=tmp_path / "whole")
+    known, seen = preference.answer_logprobs, []
+
+    def little_memory(model, batch):
+        if model.training:
+            seen.append(len(batch["input_ids"]))
+            if len(batch["input_ids"]) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+        return known(model, batch)
+
+    monkeypatch.setattr(preference, "answer_logprobs", little_memory)
+    divided = align(chosen, rows(), weights_dir=base, run_dir=tmp_path / "divided")
+    assert seen[:3] == [8, 4, 2], "four pairs, two, one"
+    assert divided.losses == pytest.approx(whole.losses, rel=apart)
 
 
 def test_what_cannot_be_trained_is_refused_with_its_reason(base, tmp_path):

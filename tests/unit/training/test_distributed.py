@@ -88,7 +88,6 @@ def test_workers_agree_and_resume_one_another(run, exactly, classify, small_data
     assert found["one to fsdp"]["parallel"] == "1 worker → 2 workers, fsdp, gloo from step 5"
 
 
-@pytest.mark.skip(reason="gloo sometimes waits for the dead worker's address after a restart: docs/log.md")
 def test_a_killed_worker_is_started_again_and_the_curve_is_the_undisturbed_one(exactly, small_data, tmp_path, caplog):
     undisturbed = pretrain(exactly, data_dir=small_data, run_dir=tmp_path / "undisturbed")
     steps, looks = [], []
@@ -108,6 +107,21 @@ def test_a_killed_worker_is_started_again_and_the_curve_is_the_undisturbed_one(e
     assert steps[-(6 - done.resumed_from) :] == list(range(done.resumed_from + 1, 7))
     assert done.losses == pytest.approx(undisturbed.losses, rel=TOLERANCE)
     assert looks[-1].metrics["heldout_loss"] == done.metrics["heldout_loss"]
+
+
+def test_no_attempt_reads_an_address_of_the_one_before(monkeypatch):
+    """torchrun's store outlives its workers; torch adds no prefix to what they write."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    agents = torch.distributed.TCPStore("127.0.0.1", port, is_master=True, wait_for_workers=False)
+    given = {"TORCHELASTIC_USE_AGENT_STORE": "True", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    for name, value in {**given, "RANK": "0", "WORLD_SIZE": "2", "TORCHELASTIC_RESTART_COUNT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    distributed._meeting_place()["store"].set("rank 1", "an address")
+    assert distributed._meeting_place()["store"].check(["rank 1"])
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    assert not distributed._meeting_place()["store"].check(["rank 1"])
+    del agents
 
 
 @pytest.mark.parametrize(("sizes", "workers"), [([4, 4, 4, 4], 2), ([5], 2), ([4, 4, 3], 4), ([1] * 6, 3)])

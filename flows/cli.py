@@ -6,7 +6,7 @@ and followed; a user's mistake is one plain line on stderr with the error's exit
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -18,15 +18,13 @@ from flows.cli_feedback import app as feedback_app
 from flows.cli_graph import app as graph_app
 from flows.cli_key import app as key_app
 from flows.cli_records import app as records_app
+from flows.cli_schedule import app as schedule_app
 from flows.cli_task import app as task_app
 from flows.cli_traffic import app as traffic_app
 from flows.cli_training import app as training_app
 from flows.cli_worker import app as worker_app
 from flows.console import Json, read_settings, say
-
-if TYPE_CHECKING:
-    from components.settings import Settings
-    from flows.remote import Run
+from flows.following import run_on_worker
 
 app = typer.Typer(
     name="banyan",
@@ -38,6 +36,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+Pool = Annotated[str | None, typer.Option("--pool", help="Work pool, cpu or gpu (default: by what the recipe needs).")]
 Table = Annotated[str, typer.Argument(help="The table, as in `ingest --table`; its model is banyan-TABLE.")]
 
 
@@ -206,7 +205,7 @@ def ingest(
             cache=settings.workspace.inputs,
         )
     before = head(settings)
-    run = _run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
+    run = run_on_worker(settings, "ingest/cpu", {"recipe": recipe.model_dump(mode="json")}, as_json=as_json)
     from flows.outcomes import data_outcome
 
     facts, lines = data_outcome(settings, table=getattr(recipe.sources[0], "table", None))
@@ -229,7 +228,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field of the recipe: --set num_epochs=3 (repeatable).")
     ] = None,
-    pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
+    pool: Pool = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Go through everything with two steps, here and now; keep nothing.")
     ] = False,
@@ -237,7 +236,8 @@ def train(
 ) -> None:
     """Train by a recipe, evaluate, gate and register; by a search's, find out first what to train by."""
     from flows.outcomes import model_outcome
-    from flows.own import gathered, training_request
+    from flows.own import by_hash, gathered, training_request
+    from flows.policies import pool_of
 
     settings = read_settings()
     flow, given, chosen = training_request(recipe, table=table, changes=set_ or [])
@@ -249,12 +249,9 @@ def train(
         rehearsed = dry_run_on_newest(gathered(chosen, settings), settings=settings)
         say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
-    if pool != "cpu":  # another machine has no current version; it fetches this one by its hash
-        from components.data.manifests import head
-
-        newest = head(settings)
-        given |= {"data": newest.model_dump(mode="json")} if newest else {}
-    run = _run_on_worker(settings, f"{flow}/{pool}", given, as_json=as_json)
+    pool = pool or pool_of(chosen)
+    given |= by_hash(settings, pool=pool)
+    run = run_on_worker(settings, f"{flow}/{pool}", given, as_json=as_json)
     if chosen.kind != "pretrain":
         name, next_step = chosen.table, f'Next: banyan ask {chosen.table} "…"'
     else:
@@ -287,7 +284,7 @@ def evaluate(
     from flows.outcomes import figures
 
     settings = read_settings()
-    run = _run_on_worker(settings, "evaluate/cpu", {"table": table, "version": version}, as_json=as_json)
+    run = run_on_worker(settings, "evaluate/cpu", {"table": table, "version": version}, as_json=as_json)
     which = f"v{version}" if version is not None else "the champion"
     lines = [f"{table}, {which}, on the newest data: {figures(run.result)}", f"The run: {run.name}"]
     say(as_json, {"run": run.id, "metrics": run.result}, *lines, f"Next: banyan promote {table} --version N")
@@ -306,7 +303,7 @@ def promote(
     from flows.outcomes import model_outcome
 
     settings = read_settings()
-    run = _run_on_worker(settings, "promote/cpu", {"table": table, "version": version}, as_json=as_json)
+    run = run_on_worker(settings, "promote/cpu", {"table": table, "version": version}, as_json=as_json)
     facts, lines = model_outcome(settings, table=table, version=version)
     say(as_json, {"run": run.id, **facts}, *lines)
     raise typer.Exit(0 if "champion" in facts["aliases"] else 1)
@@ -329,14 +326,16 @@ def rollback(
 @app.command()
 def retrain(
     table: Table,
-    pool: Annotated[str, typer.Option("--pool", help="Work pool: cpu, or gpu where such a worker runs.")] = "cpu",
+    pool: Pool = None,
     as_json: Json = False,
 ) -> None:
     """Retrain on all admitted feedback, and ask the gate."""
     from flows.outcomes import model_outcome
+    from flows.own import by_hash
 
-    settings = read_settings()
-    run = _run_on_worker(settings, f"retrain/{pool}", {"table": table}, as_json=as_json)
+    settings, there = read_settings(), pool or "cpu"
+    given = {"table": table, **by_hash(settings, pool=there)}
+    run = run_on_worker(settings, f"retrain/{there}", given, as_json=as_json)
     if run.outcome != "Completed":
         say(as_json, {"run": run.id, "outcome": run.outcome, "reason": run.message}, f"Not retrained: {run.message}")
         return
@@ -354,7 +353,7 @@ def loop(
     from flows.own import loop_recipe
 
     given = {"recipe": loop_recipe(recipe).model_dump(mode="json"), "force": force}
-    run = _run_on_worker(read_settings(), "loop/cpu", given, as_json=as_json)
+    run = run_on_worker(read_settings(), "loop/cpu", given, as_json=as_json)
     facts = {"run": run.id, "steps": {step.name: step.seconds for step in run.steps}}
     say(as_json, facts, f"{run.name} is done.", "Next: banyan status | banyan dashboard")
 
@@ -433,6 +432,7 @@ app.add_typer(feedback_app)
 app.add_typer(explain_app)
 app.add_typer(records_app)
 app.add_typer(key_app, name="key")
+app.add_typer(schedule_app, name="schedule")
 app.add_typer(backup_app)
 app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
@@ -441,20 +441,6 @@ app.add_typer(traffic_app)
 
 
 # ---------------------------------------------------------------- shared
-
-
-def _run_on_worker(settings: "Settings", deployment: str, parameters: dict[str, Any], *, as_json: bool) -> "Run":
-    from flows.display import RunDisplay
-    from flows.remote import Prefect, failure
-
-    prefect = Prefect(settings)
-    with RunDisplay(deployment, quiet=as_json) as display:
-        run_id = prefect.start(deployment, parameters)
-        display.line(f"{deployment} runs on the worker: {prefect.page(run_id)}")
-        run = prefect.follow(run_id, seen=display.see)
-    if run.state != "COMPLETED":
-        raise failure(run, prefect.page(run_id))
-    return run
 
 
 def _urls(urls: Any) -> list[str]:

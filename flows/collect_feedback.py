@@ -8,7 +8,7 @@ from flows import policies, steps
 
 
 @flow(flow_run_name="collect feedback on {table}", **policies.KEPT)
-def collect_feedback(table: str, cut: int, recipe: Finetune | None = None) -> Collected:
-    """Screens the feedback up to a cut and commits what is admitted; whoever trains next trains on it."""
+def collect_feedback(table: str, cut: int | None = None, recipe: Finetune | None = None) -> Collected:
+    """Screens the feedback up to a cut (default: all of now) and commits what is admitted, for whoever trains next."""
     recipe = steps.recipe_of(table, recipe)
     return steps.collect(table, cut, recipe)

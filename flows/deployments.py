@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from prefect import Flow
     from prefect.automations import AutomationCore
     from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
 
 TAG = "banyan"
 """On every deployment, hence on every run and every event of a run; beside it `pool-<name>`."""
+
+NIGHTLY = "nightly"
+"""The schedule that is made with the first registration."""
 
 MAX_ATTEMPTS = 4
 """How often a run that lost its process is started in all, before it stays Crashed."""
@@ -35,7 +39,7 @@ holding one of this CapacityLimiter's tokens")."""
 
 POOLS = {
     "cpu": "Flow runs as processes of this machine. Its runs are taken up again when the stack restarts.",
-    "gpu": "Machines with a GPU: start `prefect worker start --pool gpu` there; one training a device at a time.",
+    "gpu": "Machines with a GPU: start `banyan worker --pool gpu` there; one training a device at a time.",
 }
 
 
@@ -169,15 +173,24 @@ def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", de
     from prefect.client.schemas.schedules import CronSchedule
     from prefect.utilities.callables import parameter_schema
 
-    schedules = []
-    if deployment.cron is not None:
+    known = _known(client, f"{flow.name}/{deployment.pool}")
+    # Prefect replaces what it is not told of. A schedule that operators made, paused or removed stays as they left it.
+    schedules = [
+        DeploymentScheduleCreate(
+            schedule=one.schedule,
+            active=one.active,
+            parameters=by_itself(deployment.scheduled_table) if one.slug == NIGHTLY else one.parameters,
+            slug=one.slug,
+        )
+        for one in (known.schedules if known else ())
+    ]
+    if deployment.cron is not None and known is None:
         schedules.append(
             DeploymentScheduleCreate(
                 schedule=CronSchedule(cron=deployment.cron, timezone="UTC"),
                 active=True,
-                max_scheduled_runs=2,
                 parameters=by_itself(deployment.scheduled_table),
-                slug="nightly",
+                slug=NIGHTLY,
             )
         )
     return client.create_deployment(
@@ -192,6 +205,16 @@ def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", de
         enforce_parameter_schema=True,
         pull_steps=[],
     )
+
+
+def _known(client: "SyncPrefectClient", name: str) -> "DeploymentResponse | None":
+    """The deployment as Prefect has it."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        return client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return None
 
 
 def by_itself(table: object) -> dict[str, Any]:

@@ -12,10 +12,10 @@ def loop(recipe: Loop, force: bool = False) -> None:
     plan = policies.plan(recipe)
     steps.fetch(plan.assets, plan.bases)
     data = steps.stage("ingest", "ingest/cpu", {"recipe": plan.ingest, "force": force})
-    steps.stage("pretrain", "pretrain/cpu", {"recipe": plan.pretrain, "data": data, "force": force})
+    steps.stage("pretrain", policies.place_of(plan.pretrain), {"recipe": plan.pretrain, "data": data, "force": force})
     for tuned in plan.finetune:
         given = {"recipe": tuned, "data": data, "force": force}
-        steps.stage(f"finetune {tuned.table}", "finetune/cpu", given)
+        steps.stage(f"finetune {tuned.table}", policies.place_of(tuned), given)
     steps.await_champion(recipe.rater.table)
     steps.rate(recipe.rater)
     steps.await_retraining(recipe.rater.table)
@@ -23,4 +23,4 @@ def loop(recipe: Loop, force: bool = False) -> None:
     control = steps.control_of(plan.rated)
     if control is not None:
         given = {"recipe": control[0], "data": control[1], "force": force}
-        steps.stage("control", "finetune/cpu", given)
+        steps.stage("control", policies.place_of(control[0]), given)

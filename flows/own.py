@@ -192,6 +192,14 @@ def gathered(recipe: Pretrain | Finetune, settings: "Settings") -> Pretrain | Fi
     return prefer(recipe, data=data, settings=settings, policy=policies.screening())
 
 
+def by_hash(settings: "Settings", *, pool: str) -> dict[str, Any]:
+    """What a run elsewhere is given: it has no current data version, and fetches this one by its hash."""
+    from components.data.manifests import head
+
+    newest = head(settings) if pool != "cpu" else None
+    return {"data": newest.model_dump(mode="json")} if newest else {}
+
+
 def _recipe_file(which: str) -> Path:
     path = Path(which)
     if path.suffix or path.exists():

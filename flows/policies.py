@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import RecipeError, Transient
 from components.recipes import (
@@ -194,6 +194,19 @@ def rating_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
 def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:
     """Once a flow run, however often its process is lost: what it decided stands."""
     return key(context.task.task_key, context.task_run.flow_run_id, sorted(map(str, given.items())))
+
+
+# ---------------------------------------------------------------- places
+
+
+def pool_of(recipe: Pretrain | Finetune) -> Literal["cpu", "gpu"]:
+    """The work pool that a training needs: one with `device: cuda` a machine with a GPU; any other runs anywhere."""
+    return "gpu" if recipe.device == "cuda" else "cpu"
+
+
+def place_of(recipe: Pretrain | Finetune) -> str:
+    """The deployment that trains by the recipe, in the pool that it needs."""
+    return f"{recipe.kind}/{pool_of(recipe)}"
 
 
 # ---------------------------------------------------------------- defaults and ends

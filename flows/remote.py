@@ -58,6 +58,7 @@ class Run:
     """Where Prefect keeps what the flow returned, once it is over."""
     steps: tuple[Step, ...] = ()
     progress: Progress | None = None
+    pool: str = ""
 
     @property
     def result(self) -> dict[str, Any]:
@@ -73,6 +74,10 @@ class Run:
     @property
     def is_over(self) -> bool:
         return self.state in TERMINAL
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.steps) or self.state not in {"SCHEDULED", "PENDING"}
 
     @property
     def stage(self) -> str:
@@ -99,35 +104,45 @@ class Prefect:
         """Where a person sees the run."""
         return f"{self._url}/runs/flow-run/{run_id}"
 
+    def deployment(self, name: str) -> dict[str, Any]:
+        """The deployment `flow/pool`. Raises StackError: there is none."""
+        found: dict[str, Any] = self.call("GET", f"/deployments/name/{name}", missing=f"there is no deployment {name}")
+        return found
+
+    def is_served(self, pool: str) -> bool:
+        """Whether a worker of the pool is there."""
+        workers = self.call("POST", f"/work_pools/{pool}/workers/filter", {}, missing=f"there is no work pool {pool}")
+        return any(worker.get("status") == "ONLINE" for worker in workers)
+
     def start(self, deployment: str, parameters: dict[str, Any]) -> str:
         """The id of a new run of `flow/deployment`.
 
         Raises:
             StackError: there is no such deployment, or it refuses the parameters.
         """
-        found = self._call("GET", f"/deployments/name/{deployment}", missing=f"there is no deployment {deployment}")
+        found = self.deployment(deployment)
         # With a key, asking again after an answer that got lost does not start a second one.
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": uuid.uuid4().hex}
-        run: dict[str, Any] = self._call("POST", f"/deployments/{found['id']}/create_flow_run", body)
+        run: dict[str, Any] = self.call("POST", f"/deployments/{found['id']}/create_flow_run", body)
         return str(run["id"])
 
     def unfinished(self, deployment: str) -> str | None:
         """The newest run of `flow/deployment` that is not over: one that a killed stack left, or somebody else's."""
-        found = self._call("GET", f"/deployments/name/{deployment}", missing=f"there is no deployment {deployment}")
+        found = self.deployment(deployment)
         wanted = {
             "deployment_id": {"any_": [found["id"]]},
             "state": {"type": {"not_any_": sorted(TERMINAL)}},
         }
-        runs = self._call("POST", "/flow_runs/filter", {"flow_runs": wanted, "sort": "START_TIME_DESC", "limit": 1})
+        runs = self.call("POST", "/flow_runs/filter", {"flow_runs": wanted, "sort": "START_TIME_DESC", "limit": 1})
         return str(runs[0]["id"]) if runs else None
 
     def read(self, run_id: str) -> Run:
         """The run with its steps and, for a long one, its progress."""
-        raw = self._call("GET", f"/flow_runs/{run_id}", missing=f"there is no run {run_id}")
+        raw = self.call("GET", f"/flow_runs/{run_id}", missing=f"there is no run {run_id}")
         state = raw.get("state") or {}
         of_run = {"flow_runs": {"id": {"any_": [run_id]}}}
-        tasks = self._call("POST", "/task_runs/filter", {**of_run, "sort": "EXPECTED_START_TIME_ASC"})
-        children = self._call("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}})
+        tasks = self.call("POST", "/task_runs/filter", {**of_run, "sort": "EXPECTED_START_TIME_ASC"})
+        children = self.call("POST", "/flow_runs/filter", {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}})
         family = [run_id, *(child["id"] for child in children)]
         return Run(
             id=run_id,
@@ -147,6 +162,7 @@ class Prefect:
                 if not task["task_key"].startswith("prefect.")  # Prefect's stand-in for a run that was started
             ),
             progress=self._progress(family),
+            pool=raw.get("work_pool_name") or "",
         )
 
     def follow(self, run_id: str, *, seen: Callable[[Run], None], poll_seconds: float = 1.0) -> Run:
@@ -166,12 +182,17 @@ class Prefect:
 
     def _progress(self, run_ids: list[str]) -> Progress | None:
         wanted = {"flow_run_id": {"any_": run_ids}, "type": {"any_": ["progress"]}}
-        artifacts = self._call("POST", "/artifacts/filter", {"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1})
+        artifacts = self.call("POST", "/artifacts/filter", {"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1})
         if not artifacts or artifacts[0]["data"] is None or float(artifacts[0]["data"]) >= 100:
             return None
         return Progress(float(artifacts[0]["data"]), artifacts[0].get("description") or "")
 
-    def _call(self, method: str, path: str, body: dict[str, Any] | None = None, *, missing: str = "") -> Any:
+    def call(self, method: str, path: str, body: Any = None, *, missing: str = "") -> Any:
+        """What the server answers, as parsed JSON; None where it answers nothing.
+
+        Raises:
+            StackError: it refused; with `missing`, for a 404.
+        """
         import httpx
 
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -193,7 +214,7 @@ class Prefect:
             raise StackError(missing, f"see {self._url}/deployments")
         if answer.is_error:
             raise StackError(f"Prefect refused {method} {path}: {answer.status_code} {answer.text[:300]}")
-        return answer.json()
+        return answer.json() if answer.content else None
 
     def _may_come_back(self) -> bool:
         """Whether somebody is there who would start it again."""

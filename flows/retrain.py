@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.states import Completed
 
 from components.recipes import Finetune, GatePolicy, TriggerPolicy
+from components.refs import DataRef
 from flows import policies, shown, steps
 
 
@@ -17,17 +18,23 @@ def retrain(
     cut: int | None = None,
     policy: GatePolicy | None = None,
     force: bool = False,
+    data: DataRef | None = None,
 ) -> Any:
     """Retrains from the base weights on all admitted feedback; ends quietly, with the reason, where it should not.
 
-    Without `trigger`, anything new is enough. The same cut gives the same weights.
+    Without `trigger`, anything new is enough. The same cut gives the same weights. `data`: on another machine, what
+    the feedback is added to. A recipe that needs a GPU is handed over to the pool that has one.
     """
     with policies.fresh(force):
+        steps.adopt(data)
         claim = steps.claim(table, trigger, cut, force)
         shown.line(f"{claim.outcome}: {claim.reason}")
         if claim.outcome != "Granted":
             return Completed(name=claim.outcome, message=claim.reason)
+        given = {"table": table, "recipe": recipe, "trigger": trigger, "cut": cut, "policy": policy, "force": force}
         recipe = steps.recipe_of(table, recipe)
+        if other := steps.hand_over(table, recipe, given):
+            return Completed(name="HandedOver", message=shown.handed_over(other), data={"handed_over_to": other})
         collected = steps.collect(table, claim.cut, recipe, not claim.needs_feedback)
         if collected.data is None:
             steps.consume(collected, None)

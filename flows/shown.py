@@ -153,6 +153,13 @@ def collected(found: Collected) -> Collected:
     return found
 
 
+def handed_over(run_id: str) -> str:
+    """Links the run that goes on elsewhere; one sentence."""
+    url = f"{addresses(load_settings()).prefect}/runs/flow-run/{run_id}"
+    create_link_artifact(url, "the run that trains", key="handed-over", description="in pool gpu")
+    return "its recipe needs a GPU: it goes on in pool gpu"
+
+
 def facts(title: str, values: dict[str, Any]) -> None:
     """A small table."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in values.items())

@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import deployment as placed
 from prefect.runtime import flow_run
 
 from components import assets
@@ -56,12 +57,23 @@ def current_data(data: DataRef | None) -> DataRef:
     """
     settings = load_settings()
     if data is not None and all(one.ref.version != data.version for one in versioning.versions(settings)):
-        pointer = f"outs:\n- md5: {data.version}.dir\n  hash: md5\n  path: data\n"
-        return shown.data(versioning.adopt(pointer, settings=settings))
+        return shown.data(versioning.adopt(_pointer(data), settings=settings))
     found = data or versioning.head(settings)
     if found is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     return shown.data(found)
+
+
+@step(only_reads=True, task_run_name="fetch data version")
+def adopt(data: DataRef | None) -> None:
+    """On a machine with a workspace of its own: the version that was newest where the run was asked for."""
+    settings = load_settings()
+    if data is not None and settings.prefect_url and versioning.head(settings) != data:
+        versioning.adopt(_pointer(data), settings=settings)
+
+
+def _pointer(data: DataRef) -> str:
+    return f"outs:\n- md5: {data.version}.dir\n  hash: md5\n  path: data\n"
 
 
 # ---------------------------------------------------------------- models
@@ -193,7 +205,7 @@ def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: boo
 
 
 @step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
-def collect(table: str, cut: int, recipe: Finetune, may_be_empty: bool = False) -> Collected:
+def collect(table: str, cut: int | None, recipe: Finetune, may_be_empty: bool = False) -> Collected:
     """Screened, admitted rows as a data version; refused ones with their reason."""
     settings, policy = load_settings(), policies.screening()
     found = retraining.collect(
@@ -225,6 +237,19 @@ def consume(collected: Collected, judgement: Judgement | None) -> None:
     """What lay below the cut has had its verdict; the next retraining may begin."""
     retraining.consume(collected, judgement=judgement, settings=load_settings())
     retraining.release(collected.table, holder=str(flow_run.id), settings=load_settings())
+
+
+@step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="where {table} is retrained")
+def hand_over(table: str, recipe: Finetune, given: dict[str, Any]) -> str | None:
+    """The run in another pool that does this retraining instead, where its recipe needs one; None: it goes on here."""
+    pool, settings, ours = policies.pool_of(recipe), load_settings(), str(flow_run.id)
+    if pool == "cpu" or placed.name != "cpu":
+        return None
+    newest = versioning.head(settings)
+    given = given | {"data": newest and newest.model_dump(mode="json")}
+    theirs = waiting.start(f"retrain/{pool}", given, key=ours)
+    retraining.pass_on(table, holder=ours, to=theirs, settings=settings)
+    return theirs
 
 
 @step(**_TRIED, task_run_name="recipe of {table}")

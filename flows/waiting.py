@@ -22,7 +22,8 @@ from components.settings import Settings, load_settings
 from components.supervisor import addresses
 from flows import gateway
 from flows.deployments import MAX_ATTEMPTS, load_flow
-from flows.remote import Run, failure
+from flows.following import nobody
+from flows.remote import Prefect, Run, failure
 from flows.unchanged import Changed, looking
 
 POLL_SECONDS = 0.5
@@ -61,6 +62,9 @@ def stage(name: str, deployment: str, parameters: dict[str, Any], *, settings: S
     """
     given = {key: _plain(value) for key, value in parameters.items()}
     key = f"{flow_run.id}:{name}"
+    pool = deployment.partition("/")[2]
+    if not Prefect(settings).is_served(pool):
+        get_run_logger().warning("%s: %s", name, nobody(pool))
     asked = run_deployment(
         deployment, parameters=given, flow_run_name=name, poll_interval=POLL_SECONDS, idempotency_key=key
     )
@@ -69,6 +73,13 @@ def stage(name: str, deployment: str, parameters: dict[str, Any], *, settings: S
         raise _failure_of(run)
     record(name, _wall_seconds(run), settings=settings)
     return run.state.result()
+
+
+def start(deployment: str, parameters: dict[str, Any], *, key: str) -> str:
+    """A run that nobody waits for here; its id. The same key is the same run."""
+    given = {name: _plain(value) for name, value in parameters.items()}
+    asked = run_deployment(deployment, parameters=given, timeout=0, idempotency_key=key, as_subflow=False)
+    return str(cast(FlowRun, asked).id)
 
 
 def record(name: str, seconds: float, *, settings: Settings) -> None:

@@ -91,10 +91,17 @@ def release(table: str, *, holder: str, settings: Settings) -> None:
         ledger.release(lease_name(table), holder=holder)
 
 
+def pass_on(table: str, *, holder: str, to: str, settings: Settings) -> None:
+    """Gives a claim to another run, which may wait long for a worker: no third one begins meanwhile."""
+    release(table, holder=holder, settings=settings)
+    with Ledger(settings) as ledger:
+        ledger.lease(lease_name(table), holder=to, seconds=LEASE_SECONDS)
+
+
 def collect(
     table: str,
     *,
-    cut: int,
+    cut: int | None,
     task: str,
     settings: Settings,
     policy: ScreeningPolicy | None = None,
@@ -102,7 +109,8 @@ def collect(
 ) -> Collected:
     """Screens the feedback up to `cut`, commits the admitted rows as a data version, and records every row's fate.
 
-    Where none is admitted there is no data to retrain on, unless it `may_be_empty`: then it is the newest version.
+    Without a cut it is all there is. Where none is admitted there is no data to retrain on, unless it `may_be_empty`:
+    then it is the newest version.
 
     Raises:
         DataStoreError: there is no data version to add to.
@@ -112,6 +120,7 @@ def collect(
     if base is None:
         raise DataStoreError("there is no data version to add feedback to", "ingest first")
     with Ledger(settings) as ledger:
+        cut = ledger.cut() if cut is None else cut
         data_dir = versioning.path_of(base, settings)
         curated = rows_for_training(ledger, table, cut, task=get_task(task), data_dir=data_dir, policy=policy)
         data = (

@@ -75,7 +75,7 @@ def test_a_server_that_is_started_again_meanwhile_is_waited_for(tmp_path, monkey
             threading.Thread(target=started[0].serve_forever, daemon=True).start()
 
     monkeypatch.setattr("flows.remote.time.sleep", pause)
-    assert client(tmp_path, port)._call("POST", "/artifacts/filter", {}) == []
+    assert client(tmp_path, port).call("POST", "/artifacts/filter", {}) == []
     assert len(pauses) == 3  # not there, busy, busy
     started[0].shutdown()
     started[0].server_close()

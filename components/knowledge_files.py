@@ -5,7 +5,7 @@ import json
 import re
 import warnings
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -79,14 +79,28 @@ def from_path(path: Path) -> Graph:
 
 
 def from_rows(rows: "pd.DataFrame") -> Graph:
-    """The graph of a table's texts; a row's document is its group, the file it came from."""
+    """The graph of a table's texts; a row's document is its group, the file it came from. Of Python's files (in a
+    corpus) the syntax tree speaks too."""
     groups = rows["group"].where(rows["group"] != "", rows["id"])
-    return merge(from_text(text, document=group) for text, group in zip(rows["text"], groups, strict=True))
+    return merge(_of_row(text, group) for text, group in zip(rows["text"], groups, strict=True))
+
+
+def _of_row(text: str, document: str) -> Graph:
+    if (
+        document.endswith(".py")
+        and (code := _of_code(text, document.removesuffix(".py").split("/"), document)).entities
+    ):
+        return code
+    return from_text(text, document=document)
 
 
 def _of_python(path: Path, relative: Path, root: str, document: str) -> Graph:
     code = path.read_text("utf-8", "replace")
-    module = ".".join(filter(None, [root, *relative.with_suffix("").parts])).removesuffix(".__init__")
+    return _of_code(code, [root, *relative.with_suffix("").parts], document)
+
+
+def _of_code(code: str, parts: Sequence[str], document: str) -> Graph:
+    module = ".".join(filter(None, parts)).removesuffix(".__init__")
     return merge([from_module(code, module=module, document=document), *_prose(code, document)])
 
 

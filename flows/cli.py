@@ -12,6 +12,7 @@ import typer
 
 from components.errors import BanyanError, UsageError
 from flows.cli_backup import app as backup_app
+from flows.cli_chat import app as chat_app
 from flows.cli_data import app as data_app
 from flows.cli_explain import app as explain_app
 from flows.cli_feedback import app as feedback_app
@@ -438,6 +439,7 @@ app.add_typer(task_app, name="task")
 app.add_typer(data_app, name="data")
 app.add_typer(graph_app, name="graph")
 app.add_typer(traffic_app)
+app.add_typer(chat_app)
 
 
 # ---------------------------------------------------------------- shared

@@ -31,6 +31,11 @@ def ask(table: str, text: str, *, subject: str | None, settings: Settings) -> di
     return _call("POST", f"/v1/tasks/{table}", body, settings)
 
 
+def chat(body: dict[str, Any], *, settings: Settings) -> dict[str, Any]:
+    """The next turn of a conversation, in OpenAI's shape, with what it cites. Raises as `ask` does."""
+    return _call("POST", "/v1/chat/completions", body, settings)
+
+
 def rate(opinion: dict[str, Any], *, settings: Settings) -> dict[str, Any]:
     """Hand in feedback; it is durable when this returns. Raises as `ask` does."""
     return _call("POST", "/v1/feedback", opinion, settings)

@@ -46,6 +46,8 @@ def _end(marker: Path, store: DvcStore, needed: set[str], settings: Settings) ->
     freed = sum(path.stat().st_size for path in [rejects, *folder.rglob("*")] if path.is_file())
     shutil.rmtree(folder, ignore_errors=True)
     rejects.unlink(missing_ok=True)
+    for index in (settings.workspace.root / "indexes").glob(f"{version}-*.sqlite"):  # it holds the texts
+        index.unlink(missing_ok=True)
     # the list last: killed before, whoever ends this still knows the rest
     ordered = sorted(unneeded, key=lambda oid: (oid.endswith(".dir"), oid))
     freed += store.delete(ordered, from_remote=store.local_remote == settings.workspace.remote)

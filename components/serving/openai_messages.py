@@ -80,6 +80,10 @@ class CompletionRequest(Generation):
 class ChatRequest(Generation):
     messages: Annotated[list[Message], Field(min_length=1, max_length=64)]
     max_completion_tokens: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    retrieve: Annotated[int, Field(ge=0, le=12)] | None = None
+    """So many passages of the workspace's documents to answer from; of tasks that converse."""
+    graph: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")] | None = None
+    """A knowledge graph that helps to retrieve."""
     logprobs: Literal[False] | None = None
     response_format: PlainFormat | None = None
 

@@ -1,22 +1,35 @@
 """The OpenAI-compatible routes: a table's champion asked as a model of that API.
 
 A model is its task, so its prompt template stands around whatever is asked: a completion's prompt and a chat's one user
-message are the task's input, and there is nowhere for a system message or for what was said before.
+message are the task's input. Only a dialogue has a place for a system message and for what was said before; it, and
+question answering, may be told to look into the workspace's documents first.
 """
 
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse
 
-from components.errors import GatewayUnavailable, NoChampion
+from components.errors import GatewayUnavailable, NoChampion, UsageError
+from components.retrieval.ranking import Citation
 from components.serving import problems
 from components.serving.batching import Engine
+from components.serving.conversation import (
+    CONVERSES,
+    Asked,
+    citations_of,
+    look_up,
+    point,
+    related_of,
+    retrieved,
+    turns_of,
+)
 from components.serving.decoding import Sampling
-from components.serving.gateway import WRITE_SECONDS, Gateway, Said, Writing, check_length, seeded
+from components.serving.gateway import WRITE_SECONDS, Gateway, Said, Writing, check_length, receipt_of, seeded
 from components.serving.openai_messages import (
     ChatRequest,
     CompletionRequest,
@@ -27,6 +40,7 @@ from components.serving.openai_messages import (
     usage,
 )
 from components.serving.streams import DONE, EventStream, event, unless_gone
+from components.tasks.base import Answer
 
 Choice = Callable[[str | None, str | None], dict[str, Any]]
 """A piece of text (or all of it) and a finish reason, as a choice of the reply or of a chunk."""
@@ -47,9 +61,11 @@ def openai_router(gateway: Gateway) -> APIRouter:
     @router.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         """The champion's answer to one user message; with `stream`, token by token where its engine writes."""
+        if asked := await _conversation(gateway, body):
+            return await _converse(gateway, request, body, asked)
         if [message.role for message in body.messages] != ["user"]:
             raise problems.Unprocessable(
-                "these models answer one message of role user: their task's template has no place for others",
+                "this model answers one message of role user: its task's template has no place for others",
                 "send the text as one user message",
             )
         text = body.messages[0].text()
@@ -163,7 +179,9 @@ async def _complete(
     chunk_kind: str,
     whole: Choice,
     piece: Choice,
+    more: Callable[[str], dict[str, Any]] | None = None,
 ) -> Response:
+    """`more`: what is said of an answer besides, once it is whole."""
     if body.stream_options is not None and not body.stream:
         raise problems.Unprocessable("stream_options without stream have no effect", "set stream, or leave them out")
     check_length(text)
@@ -184,7 +202,7 @@ async def _complete(
                 head = envelope(chunk_kind, writing.receipt, table=table, created=created)
                 wants_usage = bool(body.stream_options and body.stream_options.include_usage)
                 count(table, "streamed").inc()
-                return EventStream(_told(writing, head, piece, wants_usage), on_leave=writing.close)
+                return EventStream(_told(writing, head, piece, wants_usage, more), on_leave=writing.close)
             try:
                 said = await unless_gone(request, _shielded(writing))
             finally:
@@ -197,9 +215,73 @@ async def _complete(
     head = envelope(chunk_kind if body.stream else kind, said.receipt, table=table, created=created)
     if body.stream:
         wants_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return EventStream(_retold(said, head, piece, wants_usage), on_leave=lambda: None)
+        return EventStream(_retold(said, head, piece, wants_usage, more), on_leave=lambda: None)
     about = {"usage": usage(said), "receipt": said.receipt.model_dump(mode="json")}
+    about |= more(said.answer.output) if more else {}
     return JSONResponse(head | {"choices": [whole(said.answer.output, said.finish_reason)]} | about)
+
+
+async def _conversation(gateway: Gateway, body: ChatRequest) -> Asked | None:
+    """The turns with what was retrieved for them; None where the one message is the task's input as it is."""
+    _, engine = _engine(gateway, body.model)
+    if engine.task not in CONVERSES:
+        if body.retrieve is not None or body.graph is not None:
+            raise problems.Unprocessable(
+                f"{body.model} does not converse: retrieve and graph have no effect", "leave them out"
+            )
+        return None
+    if engine.task == "question_answering" and not body.retrieve:
+        return None
+    if body.graph and not body.retrieve:
+        raise problems.Unprocessable("graph without retrieve has no effect", "say how many passages to retrieve")
+    turns, system = turns_of([(message.role, message.text()) for message in body.messages])
+    if system and engine.task == "question_answering":
+        raise problems.Unprocessable(
+            f"{body.model} points into documents: it has no place for a system message", "leave it out"
+        )
+    check_length(turns[-1])
+    looked_up = partial(
+        look_up, turns, system, most=body.retrieve or 0, graph=body.graph or "", settings=gateway.settings
+    )
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, looked_up)
+    except UsageError as err:
+        raise problems.Unprocessable(err.message, err.remedy) from err
+
+
+async def _converse(gateway: Gateway, request: Request, body: ChatRequest, asked: Asked) -> Response:
+    table, engine = _engine(gateway, body.model)
+
+    def told(citations: list[dict[str, Any]]) -> dict[str, Any]:
+        places = [Citation(one["document"], one["sentence"], one["start"]) for one in citations]
+        related = related_of(places, graph=body.graph or "", settings=gateway.settings)
+        return {"citations": citations, "retrieved": retrieved(asked), "related": related}
+
+    kinds = ("chat.completion", "chat.completion.chunk")
+    if engine.task != "question_answering":
+        more = lambda output: told(citations_of(asked, output))  # noqa: E731
+        return await _complete(gateway, request, body, asked.as_text(), *kinds, _message, _delta, more)
+    if body.max_tokens or body.max_completion_tokens or body.temperature or body.stop:
+        raise problems.Unprocessable(
+            f"{table} does not write: it points into documents", "leave lengths, temperature and stop out"
+        )
+    created, started = int(time.time()), time.perf_counter()
+    batcher = gateway.champions.pick(table, await gateway.who(table, body.user))
+    pointed = await unless_gone(request, gateway.in_time(batcher.engine, asyncio.ensure_future(point(batcher, asked))))
+    receipt = receipt_of(batcher.engine)
+    seconds = time.perf_counter() - started
+    await gateway.keep(receipt, batcher.engine, table, pointed.text, pointed.answer, body.user, seconds=seconds)
+    gateway.metrics.requests.labels(table, "answered").inc()
+    gateway.metrics.seconds.labels(table).observe(seconds)
+    numbers = batcher.engine.num_tokens(pointed.text, pointed.content)
+    said = Said(receipt, Answer(pointed.content, pointed.answer.confidence), "stop", *numbers)
+    head = envelope(kinds[bool(body.stream)], receipt, table=table, created=created)
+    about = told(pointed.citations)
+    if body.stream:
+        wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+        return EventStream(_retold(said, head, _delta, wants_usage, lambda _: about), on_leave=lambda: None)
+    about |= {"usage": usage(said), "receipt": receipt.model_dump(mode="json")}
+    return JSONResponse(head | {"choices": [_message(pointed.content, "stop")]} | about)
 
 
 async def _ask(gateway: Gateway, table: str, engine: Engine, text: str, subject: str | None) -> Said:
@@ -217,7 +299,12 @@ async def _shielded(writing: Writing) -> Said:
     return said
 
 
-async def _told(writing: Writing, head: dict[str, Any], piece: Choice, wants_usage: bool) -> AsyncIterator[bytes]:
+More = Callable[[str], dict[str, Any]] | None
+
+
+async def _told(
+    writing: Writing, head: dict[str, Any], piece: Choice, wants_usage: bool, more: More
+) -> AsyncIterator[bytes]:
     """Events as the text is written; the last one only when the answer is durable."""
     try:
         async for text in writing.pieces():
@@ -227,16 +314,18 @@ async def _told(writing: Writing, head: dict[str, Any], piece: Choice, wants_usa
         except Exception as err:  # blanket: the edge; the status was sent long ago
             yield event(problems.as_error(err))
             return
-        for last in _end(said, head, piece, wants_usage):
+        for last in _end(said, head | (more(said.answer.output) if more else {}), piece, wants_usage):
             yield last
     finally:
         writing.close()
 
 
-async def _retold(said: Said, head: dict[str, Any], piece: Choice, wants_usage: bool) -> AsyncIterator[bytes]:
+async def _retold(
+    said: Said, head: dict[str, Any], piece: Choice, wants_usage: bool, more: More = None
+) -> AsyncIterator[bytes]:
     """An answer that came whole, as a stream of one piece."""
     yield event(head | {"choices": [piece(said.answer.output, None)]})
-    for last in _end(said, head, piece, wants_usage):
+    for last in _end(said, head | (more(said.answer.output) if more else {}), piece, wants_usage):
         yield last
 
 

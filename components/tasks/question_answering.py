@@ -125,7 +125,7 @@ class QuestionAnswering(Task):
     def gold(self, code: ast.Module) -> Iterator[tuple[str, str]]:
         """Defaults and types that numpydoc's parameter lists state, and questions whose answer they do not state."""
         for docstring in docstrings(code):
-            yield from _questions(docstring)
+            yield from questions_of(docstring)
 
     def rows(
         self,
@@ -404,7 +404,8 @@ _STATED = re.compile(r"(?i)default|optional|none|=|omitted|not given")
 """What a parameter's text may say a default by, in whatever words."""
 
 
-def _questions(docstring: str) -> Iterator[tuple[str, str]]:
+def questions_of(docstring: str) -> Iterator[tuple[str, str]]:
+    """Questions about the parameter list of one docstring: (text, answers) as rows hold them."""
     section = _SECTION.search(docstring)
     context = re.sub(r"`+|\*{2}", "", section["body"]).strip() if section else ""
     heads = list(_PARAMETER.finditer(context))

@@ -1,0 +1,307 @@
+"""Dialogue: the next turn of a conversation, out of numbered passages where there are any, each named that is used.
+
+A row's `text` is a conversation as JSON, its last turn the one to answer; any other text is one turn without passages:
+
+    {"turns": ["Who wrote it?", "Ada [1]", "And when?"], "passages": ["…", "…"], "system": "Be brief."}
+
+Turns alternate, the first and the last are the user's; `passages` and `system` may be left out. An answer ends with
+the number of the passage that says so, `In 1843. [2]`, or is `The documents do not say.`
+"""
+
+import ast
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from components.tasks.base import Answer
+from components.tasks.question_answering import f1, normalised, questions_of
+from components.tasks.spans import WORD
+from components.tasks.writing import Writing, plain_ids
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerBase
+
+NOT_SAID = "The documents do not say."
+INSTRUCTION = (
+    "Answer from the numbered passages and end with the number of the one that says so, as [1]. "
+    f"If none says it, answer: {NOT_SAID}"
+)
+PLAIN = "Answer the user."
+CITED = re.compile(r"\s*\[(\d{1,2})\]")
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    turns: tuple[str, ...]
+    """Alternating, the user's first and last."""
+    passages: tuple[str, ...] = ()
+    system: str = ""
+
+    def as_text(self) -> str:
+        """As rows, the ledger and prompts hold it."""
+        said = {"turns": list(self.turns), "passages": list(self.passages), "system": self.system}
+        return json.dumps({name: value for name, value in said.items() if value}, ensure_ascii=False)
+
+
+def conversation_of(text: str) -> Conversation:
+    """What a text says, or one turn that is the text itself.
+
+    Raises:
+        ValueError: it is a conversation, but its turns do not alternate, or it holds what is none of its parts.
+    """
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict) or "turns" not in found:
+        return Conversation((text,))
+    turns, passages, system = found["turns"], found.get("passages", []), found.get("system", "")
+    lists = all(isinstance(one, list) and all(isinstance(s, str) for s in one) for one in (turns, passages))
+    if not lists or not isinstance(system, str) or set(found) - {"turns", "passages", "system"}:
+        raise ValueError("a conversation is turns and passages (lists of texts), and system (a text)")
+    if len(turns) % 2 == 0 or not all(turn.strip() for turn in turns):
+        raise ValueError(f"{len(turns)} turns: they alternate, none is empty, the first and the last are the user's")
+    return Conversation(tuple(turns), tuple(passages), system)
+
+
+def without_citations(answer: str) -> str:
+    """What is said, without the numbers of passages."""
+    return CITED.sub("", answer).strip()
+
+
+def cited(answer: str) -> tuple[int, ...]:
+    """The passages that an answer names, by their numbers from 1 on, each once."""
+    return tuple(dict.fromkeys(int(number) for number in CITED.findall(answer)))
+
+
+class Dialogue(Writing):
+    name = "dialogue"
+    title = "The next turn of a conversation, with what it is taken from"
+    metric_name = "f1"
+    metrics = ("exact_match", "citation_correctness", "answerability")
+    # each piece is told to the tokenizer by itself, so that no text can spell an end of its turn
+    template = (
+        f"<|im_start|>system\n{INSTRUCTION}<|im_end|>\n<|im_start|>user\n{{text}}<|im_end|>\n<|im_start|>assistant\n"
+    )
+    lead = ""
+    example = json.dumps(
+        {
+            "turns": ["What is the default of alpha in pagerank?"],
+            "passages": ["hits: max_iter : int, default 100", "pagerank: alpha : float, default 0.85"],
+        }
+    )
+    baseline_name = "sentence with the most words of the question, and its passage"
+    distinct_texts = False
+
+    def fit(self, text: str, target: str) -> str:
+        """Every passage that the target names must be there."""
+        num_passages = len(conversation_of(text).passages)
+        if wrong := [number for number in cited(target) if not 1 <= number <= num_passages]:
+            raise ValueError(f"passage [{wrong[0]}] is not among the {num_passages} that the conversation has")
+        return target
+
+    def gold(self, code: ast.Module) -> Iterator[tuple[str, str]]:
+        """Questions that numpydoc's parameter lists answer, among other functions' lists; some without the right one,
+        some as a second turn that leaves the function unnamed."""
+        lists = {}
+        for node in ast.walk(code):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
+                asked = [(text, json.loads(answers)) for text, answers in questions_of(said)]
+                if asked and node.name not in lists:
+                    lists[node.name] = asked
+        for name, asked in lists.items():
+            others = [other for other in lists if other != name]
+            for k, (text, places) in enumerate(asked):
+                yield from _exchange(name, text, places, asked[k - 1] if k else None, others, lists)
+
+    def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+        """At most `tokenizer.model_max_length` tokens: the last turn, then the exchange before it, then passages as
+        they are ranked, then older exchanges, newest first; what does not fit is left out, and the turn is cut last."""
+        return [_prompt(_read(text), tokenizer) for text in texts]
+
+    def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:  # noqa: ARG002
+        """Only at the end token or the longest answer."""
+        return False
+
+    def said(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> str:
+        return str(tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
+
+    def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
+        """F1 of the words as SQuAD has it, without the numbers of passages; `is_cited`: they are the right ones."""
+        import pandas as pd
+
+        rows = []
+        for answer, row_id, target in zip(answers, frame["id"], frame["target"], strict=True):
+            said, right = without_citations(answer.output), without_citations(target)
+            rows.append(
+                {
+                    "id": row_id,
+                    "prediction": answer.output,
+                    "target": target,
+                    "score": f1(said, right),
+                    "confidence": answer.confidence,
+                    "exact": float(normalised(said) == normalised(right)),
+                    "cites": bool(cited(target)),
+                    "is_cited": set(cited(answer.output)) == set(cited(target)),
+                    "is_answerable": normalised(right) != normalised(NOT_SAID),
+                    "is_answered": normalised(said) != normalised(NOT_SAID),
+                }
+            )
+        names = ["id", "prediction", "target", "score", "confidence", "exact", "cites", "is_cited", "is_answerable"]
+        return pd.DataFrame(rows, columns=[*names, "is_answered"])
+
+    def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
+        """`citation_correctness`: of answers that must name passages, how many name those and no others."""
+        cites = per_example["cites"].astype(bool)
+        can, does = per_example["is_answerable"].astype(bool), per_example["is_answered"].astype(bool)
+        found = {"exact_match": float(per_example["exact"].mean()), "answerability": float((can == does).mean())}
+        if cites.any():
+            found["citation_correctness"] = float(per_example.loc[cites, "is_cited"].astype(float).mean())
+        return found
+
+    def baseline(
+        self,
+        train: "pd.DataFrame",
+        test: "pd.DataFrame",
+        labels: Sequence[str],  # noqa: ARG002  # free text has none
+    ) -> "pd.DataFrame":
+        """Of all passages, the sentence that shares most with the last turn, words rare in training counting more."""
+        import math
+
+        in_texts = Counter(word for text in train["text"] for word in {*_words(text)})
+        rare = math.log(2 + 2 * len(train))
+        weight = {word: math.log(1 + len(train) / number) for word, number in in_texts.items()}
+        answers = []
+        for text in test["text"]:
+            asked = _read(text)
+            wanted = {*_words(asked.turns[-1])}
+            whole = sum(weight.get(word, rare) for word in wanted) or 1.0
+            best = (0.0, 0, NOT_SAID)
+            for number, passage in enumerate(asked.passages, start=1):
+                for sentence in _SENTENCE.finditer(passage):
+                    shared = sum(weight.get(word, rare) for word in wanted & {*_words(sentence[0])})
+                    best = max(best, (shared / whole, -number, f"{sentence[0].strip()} [{number}]"))
+            answers.append(Answer(best[2], best[0] or 1.0))
+        return self.score(answers, test)
+
+
+def _read(text: str) -> Conversation:
+    """A text that is no whole conversation is one turn: somebody asked it, and gets an answer."""
+    try:
+        return conversation_of(text)
+    except ValueError:
+        return Conversation((text,))
+
+
+def _words(text: str) -> list[str]:
+    return WORD.findall(text.casefold())
+
+
+# ---------------------------------------------------------------- prompts
+
+
+def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    system = f"{INSTRUCTION if asked.passages else PLAIN} {asked.system}".strip()
+    said = [system, *asked.turns, *(f"[{i}] {' '.join(p.split())}\n" for i, p in enumerate(asked.passages, start=1))]
+    marks = tokenizer(
+        ["<|im_start|>system\n", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n", "\n"],
+        add_special_tokens=False,
+        split_special_tokens=False,
+    )["input_ids"]
+    to_system, to_user, to_model, end, line = marks
+    ids = plain_ids(said, tokenizer)
+    rules, turns, passages = ids[0], ids[1 : len(asked.turns) + 1], ids[len(asked.turns) + 1 :]
+    fixed = len(to_system) + len(end) * 2 + len(to_user) + len(to_model) + len(line)
+    room = int(tokenizer.model_max_length) - fixed
+    rules = rules[: max(0, room // 3)]
+    room -= len(rules)
+    last = turns[-1][: max(1, room)]
+    room -= len(last)
+
+    around = len(to_user) + len(to_model) + 2 * len(end)
+    exchanges = [turns[i : i + 2] for i in range(0, len(turns) - 1, 2)]
+    kept: list[list[int]] = []
+
+    def keep_exchange(most: int) -> bool:
+        nonlocal room
+        question, answer = exchanges[-1]
+        cost = len(question) + len(answer) + around
+        if cost > most:
+            return False
+        exchanges.pop()
+        kept.insert(0, [*to_user, *question, *end, *to_model, *answer, *end])
+        room -= cost
+        return True
+
+    if exchanges:
+        keep_exchange(room // 3)
+    shown: list[int] = []
+    for passage in passages:
+        if len(passage) > room:
+            break
+        shown += passage
+        room -= len(passage)
+    if passages and not shown:
+        shown = passages[0][: max(0, room)]
+        room -= len(shown)
+    while exchanges and keep_exchange(room):
+        pass
+    history = [token for exchange in kept for token in exchange]
+    body = [*shown, *(line if shown else []), *last]
+    return [*to_system, *rules, *end, *history, *to_user, *body, *end, *to_model]
+
+
+# ---------------------------------------------------------------- gold by construction
+
+OTHERS = 2
+PASSAGE_CHARS = 400
+
+
+def _exchange(
+    name: str,
+    text: str,
+    places: "list[dict[str, object]]",
+    before: "tuple[str, list[dict[str, object]]] | None",
+    others: Sequence[str],
+    lists: "dict[str, list[tuple[str, list[dict[str, object]]]]]",
+) -> Iterator[tuple[str, str]]:
+    drawn = int(hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()[:8], 16)
+    if len(others) < OTHERS or not places:  # what a list does not state is asked of lists that are not shown
+        return
+    question, _, context = text.partition("\n")
+    question = question.removesuffix("?")
+    start = int(str(places[0]["start"])) - len(text) + len(context)
+    right = f"{name}: {_around(context, start)}"
+    start_at = drawn % len(others)
+    wrong = []
+    for i in range(OTHERS + 1):
+        other = others[(start_at + i) % len(others)]
+        _, _, listed = lists[other][0][0].partition("\n")
+        wrong.append(f"{other}: {_around(listed, 0)}")
+    is_there = drawn % 4 != 0
+    at = drawn // 7 % (OTHERS + 1)
+    passages = [*wrong[:at], right, *wrong[at:OTHERS]] if is_there else wrong[: OTHERS + 1]
+    passages = list(dict.fromkeys(passages))
+    target = f"{places[0]['answer']} [{passages.index(right) + 1}]" if is_there else NOT_SAID
+    turns = [f"{question} in {name}?"]
+    if before is not None and before[1] and drawn // 11 % 2:
+        asked = before[0].partition("\n")[0].removesuffix("?")
+        turns = [f"{asked} in {name}?", str(before[1][0]["answer"]), f"And {question[0].lower()}{question[1:]}?"]
+    yield Conversation(tuple(turns), tuple(passages)).as_text(), target
+
+
+def _around(text: str, start: int) -> str:
+    """Whole lines of a parameter list about a place."""
+    begin = max(0, start - PASSAGE_CHARS // 2)
+    begin = text.rfind("\n", 0, begin) + 1 if begin else 0
+    end = text.find("\n", start + PASSAGE_CHARS // 2)
+    return " ".join(text[begin : end if end > 0 else len(text)].split())
+
+
+TASK = Dialogue()

@@ -4,10 +4,12 @@ What needs coordinates is SVG, drawn twice, wide and narrow, so that its words s
 `style.css` lays out. Every colour has a sign or a word beside it.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from html import escape
 
 from dashboard.records import Bin
+from dashboard.viewmodels.curves import Curves
 from dashboard.viewmodels.evidence import Forest, ForestRow, Side, Stream
 from dashboard.viewmodels.lineage import LineageNode, LineageView
 from dashboard.viewmodels.shapes import Line
@@ -195,6 +197,53 @@ def reliability(series: Sequence[tuple[str, str, Sequence[Bin]]], *, label: str,
             f'<text class="cap" x="{left}" y="{top + side + 34}">{escape(x_label)} → · ↑ {escape(y_label)}</text>'
         )
         return _svg(width, top + side + 42, label, "".join(parts))
+
+    return twice(draw)
+
+
+def curves(shown: Curves, *, x_label: str, y_label: str) -> str:
+    """Lines with their range over the seeds; the axis of rows is logarithmic, that of accuracy ends at 100 %."""
+
+    def draw(width: int) -> str:
+        left, right, top, height = 44, 16, 10, 190
+        sizes = sorted({point[0] for curve in shown.curves for point in curve.points}) or [1.0]
+        first, last = math.log(sizes[0]), math.log(sizes[-1])
+        least = min((point[2] for curve in shown.curves for point in curve.points), default=0.0)
+        floor = max(0.0, math.floor(least * 10) / 10)
+
+        def x(size: float) -> float:
+            share = (math.log(size) - first) / (last - first) if last > first else 0.5
+            return left + 14 + (width - left - right - 28) * share
+
+        def y(value: float) -> float:
+            return top + height * (1 - value) / (1 - floor or 1)
+
+        parts = []
+        for value in (floor, (1 + floor) / 2, 1.0):
+            parts.append(
+                f'<line class="zero" x1="{left}" x2="{width - right}" y1="{y(value):.1f}" y2="{y(value):.1f}"/>'
+            )
+            parts.append(f'<text class="ax" x="{left - 6}" y="{y(value) + 4:.1f}">{value * 100:.0f}%</text>')
+        for size in sizes:
+            parts.append(f'<text class="no" x="{x(size):.1f}" y="{top + height + 16}">{size:.0f}</text>')
+        for curve in shown.curves:
+            path = " ".join(f"{x(size):.1f},{y(mean):.1f}" for size, mean, _, _ in curve.points)
+            dots = "".join(
+                f'<line class="iv" x1="{x(size):.1f}" x2="{x(size):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"/>'
+                f'<circle cx="{x(size):.1f}" cy="{y(mean):.1f}" r="4"><title>{escape(curve.name)}: {size:.0f} → '
+                f"{mean * 100:.1f}% ({low * 100:.1f}–{high * 100:.1f})</title></circle>"
+                for size, mean, low, high in curve.points
+            )
+            parts.append(f'<g class="series {curve.kind}"><polyline points="{path}"/>{dots}</g>')
+        base = top + height + 36
+        parts.append(f'<text class="cap" x="{left}" y="{base}">{escape(x_label)} → · ↑ {escape(y_label)}</text>')
+        for place, curve in enumerate(shown.curves):
+            at = base + 20 + 18 * place
+            mark = f'<circle cx="{left + 6}" cy="{at - 4}" r="5"/>'
+            parts.append(
+                f'<g class="series {curve.kind}">{mark}<text x="{left + 18}" y="{at}">{escape(curve.name)}</text></g>'
+            )
+        return _svg(width, base + 8 + 20 * len(shown.curves), shown.title, "".join(parts))
 
     return twice(draw)
 

@@ -200,6 +200,25 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Cited:
+    """A passage that an answer names, or was shown."""
+
+    number: int
+    document: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One exchange of a conversation."""
+
+    question: str
+    answered: Answered
+    cited: tuple[Cited, ...]
+    shown: tuple[Cited, ...]
+
+
+@dataclass(frozen=True)
 class Service:
     name: str
     state: str

@@ -14,6 +14,7 @@ from components.errors import BanyanError, RegistryUnavailable
 from dashboard.records import (
     Answered,
     Bin,
+    Cited,
     DataVersion,
     ModelVersion,
     Planned,
@@ -23,6 +24,7 @@ from dashboard.records import (
     StoreError,
     StoreName,
     TableActivity,
+    Turn,
 )
 
 if TYPE_CHECKING:
@@ -205,6 +207,13 @@ def answered_of(reply: Mapping[str, Any], table: str, question: str) -> Answered
         alternatives=tuple((row["label"], float(row["probability"])) for row in reply.get("alternatives") or ()),
         receipt=reply["receipt"],
     )
+
+
+def turn_of(reply: Mapping[str, Any], table: str, question: str) -> Turn:
+    said = {"request_id": reply["id"], "output": reply["choices"][0]["message"]["content"], "receipt": reply["receipt"]}
+    cited = tuple(Cited(row["number"], row["document"], row["sentence"]) for row in reply.get("citations") or ())
+    shown = tuple(Cited(row["number"], row["document"], row["text"]) for row in reply.get("retrieved") or ())
+    return Turn(question, answered_of(said, table, question), cited, shown)
 
 
 def pieces_of(lines: Iterable[str]) -> Iterator[str | Mapping[str, Any]]:

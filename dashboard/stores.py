@@ -4,11 +4,12 @@ Every method answers with `records` or raises `StoreError`; nothing here draws, 
 """
 
 import contextlib
+import itertools
 import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ from dashboard.records import (
     Seat,
     Service,
     StoreError,
+    Turn,
 )
 from dashboard.replies import (
     activity,
@@ -53,6 +55,7 @@ from dashboard.replies import (
     seconds_of,
     step_of,
     translated,
+    turn_of,
 )
 
 if TYPE_CHECKING:
@@ -380,6 +383,23 @@ class Stores:
                 else:
                     known = {"request_id": piece["request_id"], "output": "".join(said).strip(), "receipt": piece}
                     yield answered_of(known, table, question)
+
+    def converse(self, table: str, question: str, *, before: Sequence[Turn], passages: int) -> Turn:
+        """The next turn of a conversation; with `passages`, out of so many of the workspace's documents."""
+        said = [
+            text for turn in before for text in (turn.question, turn.answered.output) if turn.answered.output.strip()
+        ]
+        roles = itertools.cycle(("user", "assistant"))
+        messages = [{"role": role, "content": text} for role, text in zip(roles, [*said, question], strict=False)]
+        body = {"model": table, "messages": messages} | ({"retrieve": passages} if passages else {})
+        with self._gateway(ANSWER) as http:
+            return turn_of(json_of(http.post("/v1/chat/completions", json=body)), table, question)
+
+    def finding(self, name: str) -> dict[str, Any]:
+        """What a benchmark has found and kept here; empty where none has."""
+        from components.evaluation.curves import read
+
+        return read(name, settings=self.settings) or {}
 
     def explain(self, request_id: str, *, actor: Actor) -> dict[str, Any]:
         """Why an answer was given, as the gateway says it; takes seconds."""

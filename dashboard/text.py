@@ -18,12 +18,13 @@ from dashboard.text_en import EN
 from dashboard.text_gate import GATE
 from dashboard.text_people import PEOPLE
 from dashboard.text_reasons import REASONS
+from dashboard.text_talk import TALK
 from dashboard.text_why import WHY
 from dashboard.text_zh import ZH
 
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
-PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE, **DATA, **WHY}
+PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE, **DATA, **WHY, **TALK}
 STRINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {**EN, **{key: english for key, (english, _) in PAIRS.items()}},
     "zh": {**ZH, **{key: chinese for key, (_, chinese) in PAIRS.items()}},

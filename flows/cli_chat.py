@@ -158,7 +158,7 @@ def _typed() -> "Iterator[str]":
 def _talker(settings: "Settings") -> str:
     from flows import gateway
 
-    served = {one["table"]: one.get("task") for one in gateway.models(settings)}
+    served: dict[str, str] = {one["table"]: one.get("task", "") for one in gateway.models(settings)}
     for task in ("dialogue", "question_answering"):
         for table, its in served.items():
             if its == task:

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.errors import DataStoreError, UsageError
 from components.retrieval.passages import Passage, default_tables, passages_of, words
@@ -69,7 +69,7 @@ class Index:
         [(documents, passages)] = self._rows("SELECT count(DISTINCT document), count(*) FROM passages", ())
         return documents, passages
 
-    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[object, ...]]:  # type: ignore[type-arg]
+    def _rows(self, query: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         try:
             with contextlib.closing(sqlite3.connect(f"file:{self.path}?mode=ro", uri=True)) as database:
                 return database.execute(query, values).fetchall()

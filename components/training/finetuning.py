@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.data import tables
 from components.errors import DataError, MappingError, RecipeError
 from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
-from components.tasks.base import Example, Task
+from components.tasks.base import Example, Task, column_type
 from components.training import distributed, ensembles, losses, result
 from components.training import lock as locks
 from components.training.distributed import ALONE, World
@@ -65,6 +65,8 @@ def finetune(
     task = get_task(recipe.task)
     task.check(recipe)
     ensembles.check(recipe, task)
+    if recipe.class_weights and (task.head != "classifier" or column_type(task, task.columns[1]) != "label"):
+        raise RecipeError(f"{recipe.name}: class_weights: {task.name} has no one label a text", "leave it out")
     distributed.check(recipe, world)
     info = tables.table_info(data_dir, recipe.table)
     if info.task != task.name:
@@ -158,7 +160,7 @@ def _train(
         model,
         recipe,
         micro_batches=micro_batches,
-        loss=losses.smoothed(task.loss, recipe) if recipe.label_smoothing else task.loss,
+        loss=_loss(task, recipe, rows, num_labels=len(info.labels)),
         num_steps=recipe.steps_over(len(rows)),
         folder=run_dir / "checkpoints",
         key=lock.exact_key,
@@ -174,6 +176,17 @@ def _train(
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
     model = pretrained.merged(whole())
     return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, world=world)
+
+
+def _loss(task: Task, recipe: Finetune, rows: Sequence[Example], *, num_labels: int) -> Callable[..., Any]:
+    import torch
+
+    weights = None
+    if recipe.class_weights:
+        weights = losses.balanced(torch.tensor([row["labels"] for row in rows]), num_labels)
+    elif not recipe.label_smoothing:
+        return task.loss
+    return losses.adjusted(task.loss, recipe, class_weights=weights)
 
 
 def training_rows(recipe: Finetune, *, data_dir: Path) -> "pd.DataFrame":

@@ -85,30 +85,45 @@ def regression(predictions: "Tensor", values: "Tensor") -> "tuple[Tensor, Tensor
     return errors.square().sum(), torch.tensor(errors.numel(), device=errors.device)
 
 
-def smoothed(loss: Callable[..., Any], recipe: Training) -> Callable[..., Any]:
-    """A task's loss with the recipe's label smoothing in every cross-entropy that it takes, whoever wrote the task.
+def adjusted(
+    loss: Callable[..., Any], recipe: Training, *, class_weights: "Tensor | None" = None
+) -> Callable[..., Any]:
+    """A task's loss with the recipe's label smoothing in every cross-entropy that it takes, whoever wrote the task, and
+    with the classes weighed: (K,), of mean 1 over the rows, so that the loss stays in its unit.
 
     Raises:
-        RecipeError: from the new loss, when it takes none: smoothing would have no effect.
+        RecipeError: from the new loss, when it takes none: smoothing or weights would have no effect.
     """
     import torch
     from torch.overrides import TorchFunctionMode
 
-    class Smoothing(TorchFunctionMode):
+    class Adjusting(TorchFunctionMode):
         seen = 0
 
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             named = dict(kwargs or {})
             if func is torch.nn.functional.cross_entropy:
                 self.seen += 1
-                named["label_smoothing"] = recipe.label_smoothing
+                if recipe.label_smoothing:
+                    named["label_smoothing"] = recipe.label_smoothing
+                if class_weights is not None:
+                    named["weight"] = class_weights.to(args[0].device)
             return func(*args, **named)
 
-    def with_smoothing(model: Any, batch: Any) -> Any:
-        with Smoothing() as mode:
+    def with_adjustment(model: Any, batch: Any) -> Any:
+        with Adjusting() as mode:
             found = loss(model, batch)
         if not mode.seen:
-            raise RecipeError(f"{recipe.name}: label_smoothing: its loss has no cross-entropy", "leave it out")
+            field = "class_weights" if class_weights is not None else "label_smoothing"
+            raise RecipeError(f"{recipe.name}: {field}: its loss has no cross-entropy", "leave it out")
         return found
 
-    return with_smoothing
+    return with_adjustment
+
+
+def balanced(labels: "Tensor", num_classes: int) -> "Tensor":
+    """(K,) float32: rows over classes times the class's rows (King and Zeng 2001); labels (N,). None of a class: 1."""
+    import torch
+
+    counts = torch.bincount(labels, minlength=num_classes).float()
+    return torch.where(counts > 0, len(labels) / (int((counts > 0).sum()) * counts.clamp(min=1)), 1.0)

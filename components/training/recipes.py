@@ -235,6 +235,8 @@ class Finetune(Training):
     """The longest answer, of generative tasks, which need it."""
     augmentation: Augmentation | None = None
     """More rows out of those of split `train`; none by default."""
+    class_weights: Literal["balanced"] | None = None
+    """Of one label a text: rarer labels' rows count more, each label's rows together as much as any other's."""
     ensemble: Ensemble | None = None
     """Several trainings put together as one model; none: one."""
     role: Literal["candidate", "control"] = "candidate"
@@ -293,7 +295,7 @@ class Preference(Finetune):
     def _has_no_field_of_other_trainings(self) -> Self:
         for name in (
             *("augmentation", "validation_share", "label_smoothing", "patience_evaluations"),
-            *("ensemble", "fresh"),
+            *("ensemble", "fresh", "class_weights"),
         ):
             if getattr(self, name):
                 raise ValueError(f"{name} has no effect on training by preference; leave it out")

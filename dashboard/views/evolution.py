@@ -2,8 +2,12 @@
 
 from html import escape
 
-from dashboard import pictures, widgets
+import streamlit as st
+
+from dashboard import charts, pictures, widgets
 from dashboard.state import read, stores, words
+from dashboard.text import Words
+from dashboard.viewmodels.curves import curves
 from dashboard.viewmodels.evolution import FamilyCard, evolution
 from dashboard.viewmodels.shapes import notice
 
@@ -17,6 +21,21 @@ def card(shown: FamilyCard) -> str:
     return widgets.card(shown.title, shown.year, [shown.meaning], foot=paper + foot)
 
 
+def panels_of_pretraining(say: Words) -> None:
+    finding = read("label efficiency", "registry", lambda: stores().finding("label-efficiency")).value or {}
+    shown = curves(finding, say)
+    widgets.section(say("curves.title"), say("curves.lead", seeds=finding.get("seeds", "–")) if shown else "")
+    if not shown:
+        widgets.empty(say, "curves.none")
+    for left, right in zip(shown[::2], shown[1::2], strict=True):
+        for one, place in zip((left, right), st.columns(2, gap="large"), strict=True):
+            with place:
+                widgets.note(one.title)
+                markup = charts.curves(one, x_label=say("curves.rows"), y_label=say("curves.accuracy"))
+                widgets.picture(markup, key=f"curves {one.title}")
+                st.html(charts.table(one.heads, one.rows))
+
+
 def show() -> None:
     say = words()
     widgets.heading(say("page.evolution"), say("evolution.lead"))
@@ -26,6 +45,7 @@ def show() -> None:
     if view.is_empty and not models.is_failed:
         widgets.empty(say, "evolution.none")
     widgets.picture(pictures.tree(view.tree), key="tree")
+    panels_of_pretraining(say)
     widgets.section(say("evolution.families"))
     widgets.cards((card(shown) for shown in view.cards), least=340)
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import answers, panels, why, widgets
+from dashboard import answers, panels, talk, why, widgets
 from dashboard.records import Answered
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.playground import answer_view, answering, loading, seat_note
@@ -37,6 +37,11 @@ def show() -> None:
         say("playground.choose"), list(seats), default=next(iter(seats)), required=True, label_visibility="collapsed"
     )
     seat = seats[table]
+    if talk.is_wanted(seat, say):
+        if note := seat_note(seat, say):
+            widgets.status("waiting", note)
+        talk.show(seat, say)
+        return
     left, right = st.columns(2, gap="large")
     with left:
         if note := seat_note(seat, say):

@@ -87,9 +87,10 @@ def installation(tmp_path, monkeypatch, engines):
         load=lambda _, one: engines[one],
         poll_seconds=0.01,
     )
-    with Ledger(settings) as ledger, TestClient(
-        create_app(settings, champions=champions, ledger=ledger), base_url="http://127.0.0.1"
-    ) as client:
+    with (
+        Ledger(settings) as ledger,
+        TestClient(create_app(settings, champions=champions, ledger=ledger), base_url="http://127.0.0.1") as client,
+    ):
         give_up = time.monotonic() + 30
         while len(client.get("/v1/models").json()["data"]) < len(engines):
             assert time.monotonic() < give_up

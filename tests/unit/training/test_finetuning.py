@@ -89,6 +89,7 @@ EFFECTS = {
     "decay_share": 0.9,
     "momentum": 0.5,
     "table_learning_rate": 3e-4,
+    "class_weights": "balanced",
 }
 WITH = {
     "averaging": {"ema_decay": 0.9},
@@ -97,6 +98,7 @@ WITH = {
     "decay_share": {"schedule": "wsd", "decay_share": 0.1},
     "momentum": {"optimizer": "sgd"},
     "table_learning_rate": {"optimizer": "muon"},
+    "class_weights": {"splits": {"train": 11}},  # of two labels: one has more rows
 }
 """What stands beside a field that goes with another; all but `averaging` are compared with these alone."""
 
@@ -115,6 +117,11 @@ def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested |= {"fresh", "ensemble"}  # test_bases.py, test_ensembles.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
+
+
+def test_class_weights_are_of_one_label_a_text_alone(train, write_lines):
+    with pytest.raises(RecipeError, match="class_weights: summarisation has no one label a text"):
+        train(changed(write_lines, class_weights="balanced"))
 
 
 def test_rank_and_precision_of_adapters_have_their_effect(train, write_lines):

@@ -87,13 +87,27 @@ def test_a_tasks_own_cross_entropy_is_smoothed_whoever_wrote_it(classify):
     def loss(model, batch):
         return F.cross_entropy(logits, labels, reduction="sum"), torch.tensor(4)
 
-    found, _ = losses.smoothed(loss, recipe)(None, None)
+    found, _ = losses.adjusted(loss, recipe)(None, None)
     torch.testing.assert_close(found, F.cross_entropy(logits, labels, reduction="sum", label_smoothing=0.2))
     torch.testing.assert_close(loss(None, None)[0], F.cross_entropy(logits, labels, reduction="sum"))
 
 
 def test_smoothing_without_effect_is_an_error(classify):
     recipe = classify.model_copy(update={"label_smoothing": 0.2})
-    squared = losses.smoothed(lambda model, batch: losses.regression(draw(2), draw(2)), recipe)
+    squared = losses.adjusted(lambda model, batch: losses.regression(draw(2), draw(2)), recipe)
     with pytest.raises(RecipeError, match="label_smoothing: its loss has no cross-entropy"):
         squared(None, None)
+
+
+def test_weighed_classes_count_the_same_together_and_the_loss_keeps_its_unit(classify):
+    labels = torch.tensor([0, 0, 0, 2])
+    weights = losses.balanced(labels, 4)
+    torch.testing.assert_close(weights, torch.tensor([2 / 3, 1.0, 2.0, 1.0]))
+    assert weights[labels].mean() == 1
+    logits = draw(4, 4)
+
+    def loss(model, batch):
+        return F.cross_entropy(logits, labels, reduction="sum"), torch.tensor(4)
+
+    found, _ = losses.adjusted(loss, classify, class_weights=weights)(None, None)
+    torch.testing.assert_close(found, F.cross_entropy(logits, labels, reduction="sum", weight=weights))

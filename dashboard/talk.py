@@ -1,0 +1,98 @@
+"""Conversations in the playground: turns with what they cite, each to be rated."""
+
+import streamlit as st
+
+from dashboard import people, widgets
+from dashboard.records import Seat, StoreError, Turn
+from dashboard.state import memory, stores
+from dashboard.text import Words
+from dashboard.viewmodels.shapes import Box
+
+PASSAGES = 4
+
+
+def is_wanted(seat: Seat, say: Words) -> bool:
+    """A dialogue always converses; question answering where it is to look into the documents itself."""
+    if seat.task == "dialogue":
+        return True
+    documents, key = say("talk.documents"), f"documents {seat.table}"
+    return seat.task == "question_answering" and st.toggle(documents, help=say("talk.documents.help"), key=key)
+
+
+def show(seat: Seat, say: Words) -> None:
+    """The whole conversation of this session with a table's champion."""
+    place = f"talk {seat.table}"
+    turns: list[Turn] = st.session_state.setdefault(place, [])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        looks = seat.task != "dialogue" or st.toggle(
+            say("talk.documents"), value=True, help=say("talk.documents.help"), key=f"looks {seat.table}"
+        )
+        st.button(say("talk.new"), icon=":material/add_comment:", type="tertiary", on_click=turns.clear)
+    if not turns:
+        widgets.empty(say, "talk.start")
+    for number, turn in enumerate(turns):
+        _turn(turn, say, number=number)
+    if refused := st.session_state.pop("refused", ""):
+        widgets.box(Box("failed", say("playground.feedback.failed"), refused))
+    if not (question := st.chat_input(say("talk.say"), key=f"say {seat.table}")):
+        return
+    try:
+        with st.spinner(say("playground.waiting")):
+            turns.append(stores().converse(seat.table, question, before=turns, passages=PASSAGES if looks else 0))
+    except StoreError as err:
+        widgets.box(Box("failed", say("playground.failed"), str(err)))
+        return
+    st.rerun()
+
+
+def _turn(turn: Turn, say: Words, *, number: int) -> None:
+    with st.chat_message("user"):
+        st.text(turn.question)
+    with st.chat_message("assistant"):
+        st.text(turn.answered.output or say("talk.nothing"))
+        for one in turn.cited:
+            widgets.note(
+                f"{say('talk.cited', number=one.number, document=one.document)}: “{' '.join(one.text.split())}”"
+            )
+        if turn.shown:
+            with st.expander(say("talk.retrieved"), icon=":material/description:"):
+                for one in turn.shown:
+                    widgets.note(say("talk.cited", number=one.number, document=one.document))
+                    st.text(one.text)
+        _rating(turn, say, number=number)
+
+
+def _rating(turn: Turn, say: Words, *, number: int) -> None:
+    request_id = turn.answered.request_id
+    if sent := st.session_state.get(f"sent {request_id}"):
+        widgets.note(say("talk.kept", id=sent))
+        return
+    if not people.can("feedback"):
+        return
+    with st.popover(say("talk.rate"), icon=":material/rate_review:", key=f"rate {number} {request_id}"):
+        for key, kind, icon in (("approve", "approve", "up"), ("reject", "reject", "down")):
+            st.button(
+                say(f"playground.{key}"),
+                key=f"{kind} {request_id}",
+                icon=f":material/thumb_{icon}:",
+                on_click=_send,
+                args=(request_id, kind),
+            )
+        right = st.text_input(say("playground.correct"), key=f"right {request_id}")
+        st.button(
+            say("playground.send"),
+            key=f"correct {request_id}",
+            disabled=not right,
+            on_click=_send,
+            args=(request_id, "correct", right),
+        )
+
+
+def _send(request_id: str, kind: str, correction: str = "") -> None:
+    try:
+        sent = stores().give_feedback(request_id, actor=people.actor(), kind=kind, correction=correction)
+    except StoreError as err:
+        st.session_state["refused"] = str(err)
+        return
+    memory().forget()
+    st.session_state[f"sent {request_id}"] = sent

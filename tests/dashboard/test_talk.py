@@ -1,0 +1,87 @@
+"""Conversations on the playground, over the real gateway; and the curves that the evolution page draws."""
+
+import pytest
+
+from components.evaluation.curves import LABEL_EFFICIENCY, keep
+from components.ledger.store import Ledger
+from components.refs import ModelRef
+from components.settings import Settings
+from dashboard.stores import Stores
+from dashboard.text import Words
+from dashboard.viewmodels.curves import curves
+from tests.dashboard.conftest import words_on
+from tests.dashboard.installation import gateway
+
+
+@pytest.fixture
+def talking(tmp_path, environment):
+    """Settings of an installation whose only champion converses."""
+    environment({"BANYAN_WORKSPACE": str(tmp_path / "workspace")})
+    ref = ModelRef(name="banyan-talk", version=3, run_id="r", weights_sha256="3" * 64)
+    with gateway(Settings(), {"talk": (ref, "dialogue")}) as url:
+        environment({"BANYAN_GATEWAY_URL": url})
+        yield Settings()
+
+
+def test_a_conversation_goes_on_with_what_was_said_and_each_turn_is_rated(talking, draw):
+    test = draw("playground")
+    assert "Ask something about the documents here" in words_on(test)
+    test.toggle[0].set_value(False).run()
+    test.chat_input[0].set_value("What adds two numbers?").run()
+    test.chat_input[0].set_value("And what returns them?").run()
+    assert not test.exception
+    turns = test.session_state["talk talk"]
+    assert [turn.question for turn in turns] == ["What adds two numbers?", "And what returns them?"]
+    with Ledger(talking) as ledger:
+        assert "What adds two numbers?" in ledger.raw_prompt(turns[1].answered.request_id)
+    test.button(key=f"approve {turns[0].answered.request_id}").click().run()
+    with Ledger(talking) as ledger:
+        [row] = ledger.feedback("talk", limit=5)
+    assert (row.request_id, row.kind) == (turns[0].answered.request_id, "approve")
+    next(one for one in test.button if one.label == "New conversation").click().run()
+    assert test.session_state["talk talk"] == []
+
+
+def test_without_documents_to_look_into_it_is_said_why_there_is_no_answer(talking, draw):
+    test = draw("playground")
+    test.chat_input[0].set_value("What adds two numbers?").run()
+    assert not test.exception
+    assert "there is no data version yet" in words_on(test)
+
+
+FINDING = {
+    "seeds": 2,
+    "label_efficiency": [
+        {"task": "kind", "base": base, "rows": rows, "test": [mean, mean - 0.1, mean + 0.1], "other": [0.5, 0.4, 0.6]}
+        for base, mean in (("pretrained", 0.8), ("lstm", 0.6), ("tf-idf", 0.7))
+        for rows in (50, 200)
+    ],
+}
+
+
+def test_curves_are_of_a_task_and_a_domain_each_and_say_their_range():
+    found = curves(FINDING, Words("en"))
+    assert [one.title for one in found] == [
+        "Class, function or method · own domain",
+        "Class, function or method · another domain",
+    ]
+    assert [curve.kind for curve in found[0].curves] == ["a", "c", "d"]
+    assert found[0].rows[0] == ("pretrained (MiniLM)", "80.0% (70%–90%)", "80.0% (70%–90%)")
+    assert found[0].curves[0].points[0] == (50.0, 0.8, 0.7000000000000001, 0.9)
+
+
+@pytest.mark.parametrize("finding", [{}, {"label_efficiency": [{"task": "kind"}]}, {"label_efficiency": [1]}])
+def test_a_finding_that_is_none_draws_nothing(finding):
+    assert curves(finding, Words("en")) == ()
+
+
+def test_the_evolution_page_draws_what_was_measured_here(talking, draw):
+    assert "make bench NAME=label_efficiency" in words_on(draw("evolution"))
+    keep(LABEL_EFFICIENCY, FINDING, settings=talking)
+    assert Stores(talking).finding(LABEL_EFFICIENCY)["seeds"] == 2
+    from dashboard.state import memory
+
+    memory().forget()
+    shown = words_on(draw("evolution", language="zh"))
+    assert "预训练（MiniLM）" in shown
+    assert "make bench" not in shown

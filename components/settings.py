@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from components.errors import RecipeError
 
 PREFIX = "BANYAN_"
+MASKED_KINDS = ("EMAIL", "PHONE", "CARD", "IBAN", "IP", "ID", "KEY")
+"""What `data.privacy` finds by itself."""
 
 
 class Settings(BaseSettings):
@@ -43,9 +45,15 @@ class Settings(BaseSettings):
     """A Ray cluster that `banyan data pack` runs on, as `ray.init` takes it; default: this machine."""
     api_key: SecretStr | None = None
     """Operators' key: required by the gateway when set, and mandatory off loopback."""
-    engine: Literal["auto", "torch", "openvino"] = "auto"
+    engine: Literal["auto", "torch", "openvino", "vllm"] = "auto"
     """What answers: OpenVINO where it is installed (`banyan-llm[fast]`) and the parity gate admits it to a version,
-    torch else (auto); torch alone; or as auto, with a warning where it is torch."""
+    torch else (auto); torch alone; as auto, with a warning where it is torch; or a server at `vllm_url`, likewise."""
+    vllm_url: str | None = None
+    """Root URLs of OpenAI-compatible servers that hold versions as `banyan-TABLE@VERSION`, separated by commas."""
+    vllm_key: SecretStr | None = None
+    """Sent to them as `Authorization: Bearer`."""
+    vllm_timeout_seconds: float = Field(60.0, gt=0)
+    """Their longest silence before a text is given up."""
     workers: int = Field(1, ge=1)
     """Processes that a training runs in, on this machine: one a GPU, or shares of the CPU's cores; more than one are
     started by torchrun."""
@@ -53,6 +61,8 @@ class Settings(BaseSettings):
     """What several workers have: each the whole model (ddp), or a share of it (fsdp), for models that do not fit."""
     prompt_retention_days: int = Field(30, ge=0)
     """How long raw prompts are kept in the ledger; masked copies stay."""
+    mask: str = "all"
+    """Which personal data the ledger's copies are without: all, or some of `MASKED_KINDS`, separated by commas."""
 
     trace_share: float = Field(1.0, ge=0, le=1)
     """Share of the answers, and of the feedback on them, that MLflow is told of as traces; 0: none."""
@@ -66,6 +76,20 @@ class Settings(BaseSettings):
     dashboard_secrets: Path | None = None
     """Streamlit's secrets file: `[auth]` is the OIDC provider, `[roles]` says who may do what. Without it the
     dashboard serves loopback only, and whoever reaches it there is an operator."""
+
+    @field_validator("mask")
+    @classmethod
+    def _has_only_known_kinds(cls, value: str) -> str:
+        named = {kind.strip() for kind in value.upper().split(",")}
+        if value != "all" and (unknown := named - set(MASKED_KINDS)):
+            raise ValueError(f"unknown kind {sorted(unknown)[0]!r}; all, or of {', '.join(MASKED_KINDS)}")
+        return value
+
+    @property
+    def masked_kinds(self) -> frozenset[str]:
+        """The kinds that `mask` names."""
+        named = MASKED_KINDS if self.mask == "all" else self.mask.upper().split(",")
+        return frozenset(kind.strip() for kind in named)
 
     @property
     def workspace(self) -> "Workspace":

@@ -9,6 +9,7 @@ from dashboard.text import Words
 from dashboard.viewmodels.evidence import EvidenceView, choices, evidence_view, look_of
 from dashboard.viewmodels.lineage import lineage_view
 from dashboard.viewmodels.models import ModelsView, earlier_champions
+from dashboard.viewmodels.parity import COLUMNS, parity_rows
 from dashboard.viewmodels.shapes import SHARES, notice
 
 TABS = ("both", "slices", "calibration", "stream", "robust")
@@ -116,6 +117,19 @@ def _robust(found: EvidenceView, say: Words) -> None:
         widgets.bars(found.probe, otherwise=found.probe_note)
         if found.probe:
             widgets.note(found.probe_note)
+
+
+def parity(shown: ModelVersion, say: Words) -> None:
+    """Each engine that was held against the version's trainer."""
+    widgets.section(say("parity.title"), say("parity.lead"))
+    found = read(f"parity {shown.name} {shown.version}", "registry", lambda: stores().parity(shown))
+    widgets.box(notice(found, say))
+    rows = parity_rows(found.value or {}, say)
+    if not rows:
+        widgets.note(say("parity.none"))
+        return
+    heads = {name: say(key) for name, key in COLUMNS.items() if name != "problem" or any(row.problem for row in rows)}
+    st.dataframe([{head: getattr(row, name) for name, head in heads.items()} for row in rows], hide_index=True)
 
 
 def journal(view: ModelsView, ledger: LedgerState | None, say: Words) -> None:

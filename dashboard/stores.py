@@ -60,6 +60,8 @@ from dashboard.replies import (
 
 if TYPE_CHECKING:
     from components.data.versioning import Manifest
+    from components.evaluation.parity import Parity
+    from components.feedback.closing import Measures
     from components.ledger.store import Ledger
     from components.registry import Registry
 
@@ -163,6 +165,14 @@ class Stores:
             ref = registry.ref(model.name, model.version)
             return registry.get(ref).card
 
+    def parity(self, model: ModelVersion) -> "dict[str, Parity]":
+        """Engine → what the parity gate found: before the version was registered, and on this machine since."""
+        from components.evaluation.parity import measured_here, verdicts
+
+        with translated("registry", "the parity verdicts"):
+            here = measured_here(self.settings.workspace.root, model.weights_sha256)
+            return verdicts(model.tags) | here
+
     def reliability(self, model: ModelVersion) -> tuple[Bin, ...]:
         """Confidence against score in ten bins, on the test rows; none where the version states no confidence."""
         with self._mlflow() as registry:
@@ -221,6 +231,13 @@ class Stores:
         """A row's way so far; empty when there is no such row."""
         with self._reading() as ledger:
             return tuple(ledger.fate_of(feedback_id)) if ledger else ()
+
+    def measures(self, table: str) -> "Measures | None":
+        """The loop's own figures; None while there is no ledger."""
+        from components.feedback.closing import measures
+
+        with self._reading() as ledger:
+            return measures(ledger, table) if ledger else None
 
     def looks(self, name: str) -> tuple[LookRow, ...]:
         """All that the gate found in a registered model's newest comparisons, oldest first."""

@@ -127,6 +127,55 @@ GATE: Mapping[str, tuple[str, str]] = {
     "lineage.said": ("answered", "已回答"),
     "lineage.newest": ("Its newest answers", "最近的回答"),
     "lineage.details": ("Every hash", "全部哈希值"),
+    "parity.title": ("Served as trained", "服务与训练一致"),
+    "parity.lead": (
+        (
+            "Each engine is held against the version's trainer on 100 texts and more: the same tokens, and differences "
+            "of probabilities within a tolerance, alone and in a mixed batch. One that is further off may not serve it."
+        ),
+        "每个推理引擎都用一百条以上文本与训练器对照：词元须相同，概率之差须在容许范围内（单独与混合批次）。超出者不得提供服务。",
+    ),
+    "parity.none": (
+        "This version was registered without being held against its trainer.",
+        "该版本注册时未与训练器对照。",
+    ),
+    "parity.engine": ("Engine", "引擎"),
+    "parity.precision": ("Precision", "精度"),
+    "parity.verdict": ("Verdict", "结论"),
+    "parity.probes": ("Texts", "文本数"),
+    "parity.largest": ("Largest difference", "最大差异"),
+    "parity.mean": ("Mean difference", "平均差异"),
+    "parity.problem": ("Where it begins", "起始位置"),
+    "parity.passed": ("passed", "通过"),
+    "parity.blocked": ("blocked", "已阻止"),
+    "parity.of": ("{value} of {tolerance}", "{value}（容许 {tolerance}）"),
+    "measures.title": ("The loop as a whole", "整个闭环"),
+    "measures.minutes": ("From a complaint to a better model", "从差评到更好的模型"),
+    "measures.minutes.note": (
+        "From the first “wrong” about v{before} to the first answer of v{after}.",
+        "从首次指出 v{before} 有误，到 v{after} 首次作答。",
+    ),
+    "measures.minutes.none": (
+        "No version was promoted yet over one that somebody had found wrong.",
+        "尚无版本在被指出有误后被更好的版本取代。",
+    ),
+    "measures.false": ("False promotions of a stream", "一次序列中的误晋升"),
+    "measures.at_most": ("at most {share}", "至多 {share}"),
+    "measures.false.note": (
+        "What the gate may err, over all looks at a test set. Promoted {promotions} times, gone back {back} times.",
+        "关卡在同一测试集上所有比较中允许的总误差。已晋升 {promotions} 次，回滚 {back} 次。",
+    ),
+    "measures.back": ("Going back", "回滚用时"),
+    "measures.back.note": (
+        "The newest roll-back, from the journal's first entry until the alias had moved.",
+        "最近一次回滚：从日志首条记录到别名移动完成。",
+    ),
+    "measures.back.none": ("Nobody has gone back yet.", "尚未回滚过。"),
+    "measures.lost": ("Feedback rows lost", "丢失的反馈行"),
+    "measures.lost.note": (
+        "{count} rows are there; each number that was ever given out should have its row.",
+        "现有 {count} 行；每个发出的编号都应有对应的行。",
+    ),
     "rollback.title": ("Roll back", "回滚"),
     "rollback.button": ("Roll back …", "回滚……"),
     "rollback.to": ("To which earlier champion", "回滚到哪个旧冠军"),

@@ -313,7 +313,7 @@ def promote(
 @app.command()
 def rollback(
     table: Table,
-    to: Annotated[int | None, typer.Option("--to", help="An earlier champion (default: the one before).")] = None,
+    to: Annotated[str, typer.Option("--to", help="A version, or who served at an ISO time; else the one before.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Kept in the journal.")] = "asked for at the command line",
     as_json: Json = False,
 ) -> None:

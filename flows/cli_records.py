@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from components.errors import BanyanError, UsageError
-from flows.console import Json, moment, read_settings, say
+from flows.console import Json, moment, read_settings, read_time, say
 
 if TYPE_CHECKING:
     from components.ledger.schema import Fate, JournalEntry
@@ -92,7 +92,7 @@ def who_served(
     from components.ledger.journal import Journal
 
     settings = read_settings()
-    when = _time(at)
+    when = read_time(at) if at else datetime.now().astimezone()
     name = f"banyan-{table}"
     with _ledger(settings) as ledger:
         entry = Journal(ledger, settings.workspace).who_served(name, at=when.timestamp())
@@ -168,15 +168,6 @@ def _history(feedback: str) -> "list[Fate]":
     if not history:
         raise UsageError(f"there is no feedback {feedback!r}", "`banyan rate` prints its id")
     return history
-
-
-def _time(text: str) -> datetime:
-    if not text:
-        return datetime.now().astimezone()
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except (ValueError, OverflowError) as err:
-        raise UsageError(f"{text!r} is no time", "for example: --at 2026-11-22T14:30") from err
 
 
 def _move_line(entry: "JournalEntry") -> str:

@@ -24,6 +24,16 @@ def say(as_json: bool, facts: dict[str, Any], *lines: str) -> None:
     print(json.dumps(facts, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
+def read_time(text: str) -> datetime:
+    """An ISO 8601 time, local unless it names a zone. Raises UsageError."""
+    from components.errors import UsageError
+
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError) as err:
+        raise UsageError(f"{text!r} is no time", "for example: 2026-11-22T14:30, or 2026-11-22T13:30Z") from err
+
+
 def moment(at: float) -> str:
     """Seconds since the epoch as local time, to the second."""
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")

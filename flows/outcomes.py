@@ -2,11 +2,13 @@
 
 import getpass
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from components.errors import DataStoreError, VersionNotFound
+from components.errors import DataStoreError, UsageError, VersionNotFound
 from components.refs import ModelRef
 from components.settings import Settings
+from flows.console import read_time
 
 if TYPE_CHECKING:
     from components.ledger.schema import VerdictRow
@@ -130,8 +132,14 @@ def figures(metrics: Mapping[str, float]) -> str:
     return ", ".join(parts)
 
 
-def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) -> ModelRef:
-    """The version that serves now. Raises UsageError: there is none to go back to, or `to` never was champion.
+def roll_back(settings: Settings, *, table: str, to: str, reason: str) -> ModelRef:
+    """The version that serves now.
+
+    Args:
+        to: a version, or an ISO time, the local one unless it names a zone; empty: the champion before.
+
+    Raises:
+        UsageError: `to` is neither, there is none to go back to, or it never was champion, or nobody was then.
 
     The gateway is asked first: it holds the registry and the ledger open already, and swaps at once. Where none answers
     it is done here, and the gateway follows when it is there again.
@@ -141,7 +149,8 @@ def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) ->
     from components.errors import GatewayUnavailable, ServiceDown
     from flows.gateway import roll_back as ask_gateway
 
-    asked = {"to": to, "reason": reason, "actor": f"cli:{getpass.getuser()}"}
+    version, at = _wanted(to)
+    asked = {"to": version, "at": at.isoformat() if at else None, "reason": reason, "actor": f"cli:{getpass.getuser()}"}
     with contextlib.suppress(GatewayUnavailable, ServiceDown):
         return ModelRef.model_validate(ask_gateway(table, asked, settings=settings))
     from components.ledger.journal import Journal
@@ -152,4 +161,17 @@ def roll_back(settings: Settings, *, table: str, to: int | None, reason: str) ->
     registry = Registry(addresses(settings).mlflow)
     with Ledger(settings) as ledger:
         journal = Journal(ledger, settings.workspace)
-        return journal.rollback(registry, model_name(table), actor=f"cli:{getpass.getuser()}", reason=reason, to=to)
+        who, when = f"cli:{getpass.getuser()}", at.timestamp() if at else None
+        return journal.rollback(registry, model_name(table), actor=who, reason=reason, to=version, at=when)
+
+
+def _wanted(to: str) -> tuple[int | None, datetime | None]:
+    """A version, or a time. Raises UsageError."""
+    if not to:
+        return None, None
+    if (number := to.removeprefix("v")).isdecimal():
+        return int(number), None
+    try:
+        return None, read_time(to)
+    except UsageError as err:
+        raise UsageError(f"--to {to!r} is neither a version nor a time", "for example: 3, or 2026-11-22T14:30") from err

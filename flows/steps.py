@@ -228,7 +228,7 @@ def tell(collected: Collected, model: ModelRef, recipe: Finetune) -> dict[str, A
 
 @step(**_TRIED, task_run_name="tell whose preferences these were")
 def tell_preferred(recipe: Preference, data: DataRef, model: ModelRef) -> int:
-    """The fate `trained` of the feedback that was learnt from."""
+    """The fates `trained` and `measured` of the feedback that was learnt from."""
     return retraining.tell_preferred(recipe, data=data, model=model, settings=load_settings())
 
 

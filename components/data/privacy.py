@@ -43,13 +43,18 @@ def find(text: str) -> list[Span]:
     return sorted((span for span in found if span.kind), key=lambda span: span.start)
 
 
-def mask_row(texts: Sequence[str], names: Sequence[Sequence[Span]] = ()) -> list[str]:
+def mask_row(
+    texts: Sequence[str], names: Sequence[Sequence[Span]] = (), *, kinds: frozenset[str] | None = None
+) -> list[str]:
     """The texts of one row with personal data replaced by `[KIND_n]`: the same value, the same number in all.
 
     A number that one of the texts already has, from an earlier masking, is not given to another value. `names` are the
-    names of persons that a model found in each text; one that occurs elsewhere in the row is masked there too.
+    names of persons that a model found in each text; one that occurs elsewhere in the row is masked there too. Of other
+    `kinds` than those given nothing is masked.
     """
     spans = [find(text) for text in texts]
+    if kinds is not None:
+        spans = [[span for span in found if span.kind in kinds] for found in spans]
     if any(names):
         spans = _with_names(texts, spans, names)
     if not any(spans):

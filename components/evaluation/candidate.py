@@ -183,7 +183,14 @@ def register(
         data=data,
         metrics=metrics,
         card=card_of(
-            recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline, reference=reference
+            recipe,
+            run=run,
+            manifest=manifest,
+            info=info,
+            scores=scores,
+            baseline=baseline,
+            reference=reference,
+            parity=admitted.engines if admitted else None,
         ),
         example=get_task(task).example if isinstance(recipe, Finetune) else recipe.sample_prompt,
         per_example=scores.rows() if scores else None,

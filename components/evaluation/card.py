@@ -1,11 +1,13 @@
 """The model card: what a version is, what made it, what it is worth and what it must not be taken for."""
 
 import math
+from collections.abc import Mapping
 
 from components.assets import get_asset
 from components.data import packing
 from components.data.tables import TableInfo
 from components.data.versioning import Manifest
+from components.evaluation.parity import Parity
 from components.evaluation.scores import Scores
 from components.recipes import Finetune, Preference, Pretrain
 from components.tasks import get_task
@@ -29,8 +31,13 @@ def card_of(
     scores: Scores | None,
     baseline: Scores | None,
     reference: Scores | None = None,
+    parity: Mapping[str, Parity] | None = None,
 ) -> str:
-    """Markdown."""
+    """Markdown.
+
+    Args:
+        parity: engine → what came of holding it against the trainer.
+    """
     return "\n\n".join(
         part
         for part in (
@@ -38,6 +45,7 @@ def card_of(
             _what(recipe),
             f"## Intended use\n\n{_use(recipe, info=info)}",
             _worth(recipe, run=run, scores=scores, baseline=baseline, reference=reference),
+            _parity(parity or {}, writes=isinstance(recipe, Finetune) and get_task(recipe.task).head == "generator"),
             _data(recipe, run=run, manifest=manifest, info=info),
             _made_of(recipe, run=run),
             _recipe(recipe),
@@ -121,6 +129,25 @@ def _difference(scores: Scores, baseline: Scores, *, metric: str, name: str) -> 
     return (
         f" Paired over {len(apart)} examples, {metric} is {mean:+.4g} ({mean - half:+.4g} to {mean + half:+.4g}) "
         f"from that of the {name}."
+    )
+
+
+def _parity(found: Mapping[str, Parity], *, writes: bool) -> str:
+    if not found:
+        return ""
+    unit = "log-probabilities, in nats" if writes else "probabilities"
+    lines = [
+        f"| {one.engine} | {one.precision} | {one.num_probes} | {one.largest:.2g} of {one.tolerance:g} | "
+        f"{one.mean:.2g} of {one.mean_tolerance:g} | {'passed' if one.passed else f'blocked: {one.mismatch}'} |"
+        for one in found.values()
+    ]
+    return (
+        "## Parity\n\nWhat serves it was held against what trained it before it was registered: the same tokens, and "
+        f"differences of {unit}, alone and in a mixed batch. Other engines are held against the same reference where "
+        "they are to serve.\n\n| engine | precision | probes | largest difference | mean | |\n"
+        + "|---" * 6
+        + "|\n"
+        + "\n".join(lines)
     )
 
 

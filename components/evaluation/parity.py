@@ -10,6 +10,7 @@ shifted or a precision that is too coarse all show here, and where they begin is
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -120,6 +121,40 @@ class Verdicts(BaseModel):
 def verdicts(tags: Mapping[str, str]) -> dict[str, Parity]:
     """Engine → its parity, out of a version's tags; empty for versions that were registered without."""
     return Verdicts.model_validate_json(tags.get(PARITY_TAG) or "{}").engines
+
+
+VERDICT_FILE = "parity.json"
+"""An engine's parity on this machine, beside what was made of the version for it."""
+
+
+def engines_folder(root: Path, weights_sha256: str) -> Path:
+    """Where a version's graphs and verdicts lie in the workspace at `root`; they can be made again at any time."""
+    return root / "engines" / weights_sha256[:16]
+
+
+def measured_here(root: Path, weights_sha256: str) -> dict[str, Parity]:
+    """Engine → its newest parity on this machine; those that never were to serve the version are not there."""
+    files = sorted(
+        engines_folder(root, weights_sha256).glob(f"*/{VERDICT_FILE}"), key=lambda path: path.stat().st_mtime
+    )
+    found = filter(None, map(read_verdict, files))
+    return {one.engine: one for one in found}
+
+
+def read_verdict(path: Path) -> Parity | None:
+    """What `keep` wrote down; None where there is nothing, or something damaged, which is made anew."""
+    try:
+        return Parity.model_validate_json(path.read_text("utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def keep(found: Parity, folder: Path) -> None:
+    """Write a verdict down for `measured_here`, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{VERDICT_FILE}.tmp"
+    beside.write_text(found.model_dump_json(), "utf-8")
+    beside.replace(folder / VERDICT_FILE)
 
 
 class Scoring(Protocol):

@@ -21,6 +21,8 @@ from components.tasks.base import Answer, Task
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from components.recipes import Preference
+
 
 @dataclass(frozen=True)
 class Effect:
@@ -77,6 +79,33 @@ def preferred(ledger: Ledger, feedback_ids: Sequence[str], *, data: DataRef, mod
     """Record that `model` was trained on what these rows prefer; gives how many steps are new."""
     known = {"data_version": data.version, "model_name": model.name, "model_version": model.version}
     return ledger.append_fates([ledger.fate(one, "trained", **known) for one in feedback_ids])
+
+
+def preferred_measured(
+    ledger: Ledger,
+    feedback_ids: Sequence[str],
+    *,
+    recipe: "Preference",
+    data: DataRef,
+    model: ModelRef,
+    weights_dir: Path,
+    model_dir: Path,
+) -> int:
+    """Record how much more `model` likes what people like than what it started from; gives how many steps are new.
+
+    Args:
+        weights_dir: what the training started from.
+        model_dir: the model's Hugging Face folder.
+    """
+    from components.feedback.preference_effects import effects
+
+    wanted = set(feedback_ids)
+    rows = [row for row in ledger.feedback_upto(recipe.table, ledger.cut()) if row.feedback_id in wanted]
+    found = effects(rows, recipe=recipe, weights_dir=weights_dir, model_dir=model_dir) if rows else []
+    known = {"data_version": data.version, "model_name": model.name, "model_version": model.version}
+    return ledger.append_fates(
+        [ledger.fate(row.feedback_id, "measured", **known, effect=one) for row, one in zip(rows, found, strict=True)]
+    )
 
 
 def measured(

@@ -19,7 +19,7 @@ from components.registry import Registry, model_name
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import get_task
-from components.training import preference_rows
+from components.training import bases, preference_rows
 from components.training.recipes import CHAMPION
 
 log = logging.getLogger(__name__)
@@ -189,10 +189,20 @@ def prefer(
 
 
 def tell_preferred(recipe: Preference, *, data: DataRef, model: ModelRef, settings: Settings) -> int:
-    """Records the fate `trained` of the feedback that a training by preference learnt from; how many rows."""
+    """Records the fates `trained` and `measured` of the feedback that a training by preference learnt from; how many.
+
+    Raises:
+        RegistryUnavailable: MLflow does not answer.
+    """
     ids = preference_rows.givers(recipe.rows, runs=settings.workspace.runs)
+    if not ids:
+        return 0
+    weights_dir = bases.weights(recipe, data_dir=versioning.path_of(data, settings), settings=settings)
+    model_dir = Registry(addresses(settings).mlflow).fetch(model, settings.workspace)
+    folders = {"weights_dir": weights_dir, "model_dir": model_dir}
     with Ledger(settings) as ledger:
         fates.preferred(ledger, ids, data=data, model=model)
+        fates.preferred_measured(ledger, ids, recipe=recipe, data=data, model=model, **folders)
     return len(ids)
 
 

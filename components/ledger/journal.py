@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from filelock import FileLock
@@ -88,15 +89,24 @@ class Journal:
         actor: str,
         reason: str,
         to: int | None = None,
+        at: float | None = None,
         evidence: Mapping[str, Any] | None = None,
     ) -> ModelRef:
         """Point `champion` at an earlier champion; default: the one before. Gives the version that serves now.
 
+        Args:
+            to: a version.
+            at: or a time, in seconds since the epoch (UTC): the version that was champion then.
+
         Raises:
-            UsageError: there is none to go back to, or version `to` never was champion.
+            UsageError: there is none to go back to, version `to` never was champion, or nobody was at that time.
         """
+        if to is not None and at is not None:
+            raise UsageError("a version and a time to go back to were given", "name one of the two")
         with self._alone():
             self._repair(registry)
+            evidence = {**(evidence or {}), "at": at} if at is not None else evidence
+            to = self._version_at(name, at) if at is not None else to
             now = registry.at_alias(name, "champion")
             served = [e.to_version for e in self._done(name, "champion") if now is None or e.to_version != now.version]
             if to is None and not served:
@@ -112,6 +122,18 @@ class Journal:
             why = {"reason": reason, **(evidence or {})}
             self._move(registry, ref, action="rollback", actor=actor, evidence=why, alias="champion")
         return ref
+
+    def _version_at(self, name: str, at: float) -> int:
+        """Who was champion then. Raises UsageError."""
+        when = _moment(at)
+        if at > self._ledger.now():
+            raise UsageError(f"{when} has not come yet", "name a time in the past, or a version")
+        entry = self.who_served(name, at=at)
+        if entry is None:
+            first = next((one.at for one in self._done(name, "champion")), None)
+            known = f"its first champion came at {_moment(first)}" if first is not None else "it never had a champion"
+            raise UsageError(f"nobody was champion of {name} at {when}", f"{known}; see: banyan journal log")
+        return entry.to_version
 
     def _before(self, name: str, now: int | None) -> int:
         """The champion before `now`, as a browser's back button has it: going back removes what was left."""
@@ -323,6 +345,10 @@ class Journal:
         self._lock_file.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self._lock_file), self._ledger.exclusively("journal"):
             yield
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
 
 
 _OF_THE_LINK = {"sequence", "at", "state", "previous", "hash"}

@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from components.ledger.database import Database
+from components.ledger.kinds import DISLIKED
 from components.ledger.schema import (
     FATES,
     ActionRow,
@@ -176,10 +177,12 @@ class LedgerQueries:
         Args:
             model_version: whose effect; default: the newest version that measured any.
             kind: which rows: 'correct' (the default), 'approve', or None for both.
+
+        Not those of trainings by preference, whose scores are no shares of right answers.
         """
         mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
         version = self._newest_measured(table) if model_version is None else model_version
-        rows = select(fates).join(feedback, mine).where(fates.c.fate == "measured")
+        rows = select(fates).join(feedback, mine).where(_answered())
         measured = {row.feedback_id: _fate(row) for row in self._all(rows.where(fates.c.model_version == version))}
         query = _feedback_query().where(feedback.c.table_name == table).order_by(feedback.c.sequence)
         if kind is not None:
@@ -194,16 +197,35 @@ class LedgerQueries:
         """
         mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
         query = select(fates.c.effect).join(feedback, mine)
-        query = query.where(fates.c.fate == "measured", feedback.c.kind == "correct")
+        query = query.where(_answered(), feedback.c.kind == "correct")
         version = self._newest_measured(table) if model_version is None else model_version
         scores = [float(row.effect["score_after"]) for row in self._all(query.where(fates.c.model_version == version))]
         return sum(scores) / len(scores) if scores else None
 
     def _newest_measured(self, table: str) -> int | None:
         mine = (feedback.c.feedback_id == fates.c.feedback_id) & (feedback.c.table_name == table)
-        query = select(func.max(fates.c.model_version)).join(feedback, mine).where(fates.c.fate == "measured")
+        query = select(func.max(fates.c.model_version)).join(feedback, mine).where(_answered())
         found: int | None = self._all(query)[0][0]
         return found
+
+    def first_complaint(self, table: str, model_version: int) -> float | None:
+        """When somebody first said that an answer of the version was wrong (seconds since the epoch), or None."""
+        wrong = feedback.c.kind.in_(("reject", "correct")) | (feedback.c.rating <= DISLIKED)
+        query = select(func.min(feedback.c.at)).join(answers, answers.c.request_id == feedback.c.request_id)
+        query = query.where(feedback.c.table_name == table, answers.c.model_version == model_version, wrong)
+        found: float | None = self._all(query)[0][0]
+        return found
+
+    def first_answer(self, table: str, model_version: int, *, after: float) -> float | None:
+        """When the version first answered after a time, or None."""
+        query = select(func.min(answers.c.at)).where(answers.c.table_name == table, answers.c.at >= after)
+        found: float | None = self._all(query.where(answers.c.model_version == model_version))[0][0]
+        return found
+
+    def feedback_numbers(self) -> tuple[int, int]:
+        """How many numbers were given to feedback and appeals, over all tables, and how many of them have their row."""
+        kept = [self._all(select(func.count()).select_from(one))[0][0] for one in (feedback, appeals)]
+        return self.cut(), int(sum(kept))
 
     # ------------------------------------------------------------ cuts
 
@@ -296,6 +318,11 @@ def _feedback_query() -> Select[Any]:
     query = select(feedback, *about, other.c.output.label("other_output"), fates.c.fate, fates.c.reason)
     query = query.select_from(feedback).join(answers, answers.c.request_id == feedback.c.request_id)
     return _with_current_fate(query.join(other, other.c.request_id == feedback.c.other_request_id, isouter=True))
+
+
+def _answered() -> ColumnElement[bool]:
+    """Fates `measured` by asking again; those of trainings by preference say what they were measured `by`."""
+    return (fates.c.fate == "measured") & fates.c.effect["by"].as_string().is_(None)
 
 
 def _with_current_fate(query: Select[Any]) -> Select[Any]:

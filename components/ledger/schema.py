@@ -313,7 +313,10 @@ class Feedback:
 
 @dataclass(frozen=True)
 class Fate:
-    """One step of a feedback row's way. `effect` (measured only): score_before, score_after in [0, 1], output_after."""
+    """One step of a feedback row's way. `effect` (measured only): score_before, score_after in [0, 1], output_after.
+
+    Of a training by preference also `by`: then the scores are how much the model likes what is wanted.
+    """
 
     feedback_id: str
     at: float

@@ -4,6 +4,7 @@ What it has acknowledged is on disk. What others must learn of it leaves through
 is written in the same transaction.
 """
 
+import functools
 import hashlib
 import hmac
 import json
@@ -90,14 +91,14 @@ class Ledger(OutboxRows):
         """Open the ledger (`settings.ledger_url`, or SQLite in the workspace), making what is missing.
 
         Args:
-            mask: what takes personal data out of a row; default: `data.privacy.mask_row`.
+            mask: what takes personal data out of a row; default: `data.privacy.mask_row` of the settings' kinds.
             clock: seconds since the epoch, UTC.
         """
         database = Database(settings.ledger_url or f"sqlite:///{settings.workspace.ledger}")
         super().__init__(database, clock=clock, trace_share=settings.trace_share)
         self._key = load_key(settings.workspace.secrets / "pseudonyms.key")
         self._retention_seconds = settings.prompt_retention_days * 86_400.0
-        self._mask = mask or _default_mask()
+        self._mask = mask or _default_mask(settings.masked_kinds)
 
     @property
     def database(self) -> Database:
@@ -446,10 +447,10 @@ class Ledger(OutboxRows):
             connection.execute(costs.insert().values(row))
 
 
-def _default_mask() -> Mask:
+def _default_mask(kinds: frozenset[str]) -> Mask:
     from components.data.privacy import mask_row
 
-    return mask_row
+    return functools.partial(mask_row, kinds=kinds)
 
 
 def link_hash(previous: str, entry: str) -> str:

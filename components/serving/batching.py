@@ -151,6 +151,7 @@ class Batcher:
                     return
                 taken = [self._waiting.popleft() for _ in range(min(self.max_batch, len(self._waiting)))]
                 room = self._decoder.max_rows - self._decoder.num_rows if self._decoder else 0
+                room = min(room, self._decoder.max_joins) if self._decoder else 0
                 drafts = [draft for draft in self._drafts if draft.is_cancelled]
                 self._drafts = deque(draft for draft in self._drafts if not draft.is_cancelled)
                 drafts += [self._drafts.popleft() for _ in range(min(room, len(self._drafts)))]

@@ -1,4 +1,4 @@
-"""Which engine answers for a version: the fast one where the parity gate admits it, else torch, and why."""
+"""Which engine answers for a version: the one asked for where the parity gate admits it, else torch, and why."""
 
 import importlib.util
 import json
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components.errors import BanyanError, ParityMismatch, ServingError
 from components.refs import ModelRef
@@ -20,7 +20,6 @@ log = logging.getLogger("banyan.gateway")
 
 NUM_EXACT = 24
 """Probes of the first step, in float32, where a fault of the graph shows without the noise of a coarser precision."""
-VERDICT = "parity.json"
 
 
 def choose(
@@ -53,9 +52,10 @@ def choose(
     reason = ""
     if wanted != "torch":
         try:
+            if wanted == "vllm":
+                return _told(*_vllm(ref, model_dir, task=task, settings=settings, admission=admission))
             folder = graph_folder(settings, ref)
-            engine, found = _openvino(ref, model_dir, task=task, folder=folder, admission=admission)
-            return _told(engine, found)
+            return _told(*_openvino(ref, model_dir, task=task, folder=folder, admission=admission))
         except BanyanError as err:
             reason = err.message
             is_plain = wanted == "auto" and not isinstance(err, ParityMismatch)
@@ -84,42 +84,78 @@ def graph_folder(settings: Settings, ref: ModelRef) -> Path:
     Raises:
         ServingError: OpenVINO is not installed.
     """
+    from components.evaluation.parity import engines_folder
+
     for package in ("openvino", "openvino_genai"):
         if importlib.util.find_spec(package) is None:
             raise ServingError(f"{package} is not installed", "pip install 'banyan-llm[fast]'")
     made_by = f"openvino-{version('openvino')}"
-    return settings.workspace.root / "engines" / ref.weights_sha256[:16] / made_by
+    return engines_folder(settings.workspace.root, ref.weights_sha256) / made_by
 
 
 def _openvino(
     ref: ModelRef, model_dir: Path, *, task: str, folder: Path, admission: Callable[[], bytes]
 ) -> "tuple[TorchEngine, Parity]":
-    from components.evaluation.parity import Parity
+    from components.evaluation.parity import VERDICT_FILE, read_verdict
     from components.serving.engines_openvino import OpenVinoEngine
 
-    verdict = folder / VERDICT
-    if not verdict.is_file():
-        try:
-            content = json.loads(admission())
-        except (BanyanError, ValueError) as err:
-            raise ServingError(f"{ref} was registered without a parity reference ({err})", "retrain it") from err
-        _admit(ref, model_dir, task=task, folder=folder, reference=content["reference"])
-    found = Parity.model_validate_json(verdict.read_text("utf-8"))
+    found = read_verdict(folder / VERDICT_FILE)
+    if found is None:
+        found = _admit(ref, model_dir, task=task, folder=folder, expected=_reference(ref, admission))
     if not found.passed:
         raise ParityMismatch(f"the parity gate blocks it: {found}")
     return OpenVinoEngine(ref, model_dir, task=task, graph_dir=folder), found
 
 
-def _admit(ref: ModelRef, model_dir: Path, *, task: str, folder: Path, reference: dict[str, Any]) -> None:
-    """Make the graph, hold it against the trainer in two steps, and keep the verdict beside it."""
+def _reference(ref: ModelRef, admission: Callable[[], bytes]) -> "Reference":
+    """What every engine of the version must reproduce. Raises ServingError: it was registered without."""
     from components.evaluation.parity import Reference
 
-    expected = Reference.model_validate(reference)
+    try:
+        return Reference.model_validate(json.loads(admission())["reference"])
+    except (BanyanError, ValueError, KeyError) as err:
+        raise ServingError(f"{ref} was registered without a parity reference ({err})", "retrain it") from err
+
+
+def _vllm(
+    ref: ModelRef, model_dir: Path, *, task: str, settings: Settings, admission: Callable[[], bytes]
+) -> "tuple[TorchEngine, Parity]":
+    """Held against the trainer at every load: what a server holds under a name may be another thing tomorrow."""
+    from components.evaluation.parity import check, engines_folder, keep
+    from components.evaluation.parity_reference import Trainer
+    from components.serving.engines_vllm import VllmEngine
+    from components.tasks import get_task
+
+    urls = [url.strip() for url in (settings.vllm_url or "").split(",") if url.strip()]
+    if not urls:
+        raise ServingError("no address of a server is given", "BANYAN_VLLM_URL=http://HOST:PORT")
+    expected = _reference(ref, admission)
+    key = settings.vllm_key.get_secret_value() if settings.vllm_key else None
+    engine = VllmEngine(ref, model_dir, task=task, urls=urls, key=key, timeout_seconds=settings.vllm_timeout_seconds)
+    trainer = Trainer(model_dir, task=get_task(task))
+    pad_id = int(trainer.model.config.pad_token_id or 0)
+    # What it thinks of given tokens, where it tells; and what it writes by itself, out of its cache.
+    found: list[Parity] = []
+    for takes_given in (True, False) if engine.takes_given else (False,):
+        engine.takes_given = takes_given
+        found.append(check(engine, expected, rescore=lambda some: trainer.read(some, pad_id=pad_id)))
+        if not found[-1].passed:
+            break
+    worst = found[-1] if not found[-1].passed else max(found, key=lambda one: one.largest)
+    keep(worst, engines_folder(settings.workspace.root, ref.weights_sha256) / engine.name)
+    if not worst.passed:
+        raise ParityMismatch(f"the parity gate blocks it: {worst}")
+    return engine, worst
+
+
+def _admit(ref: ModelRef, model_dir: Path, *, task: str, folder: Path, expected: "Reference") -> "Parity":
+    """Make the graph, hold it against the trainer in two steps, and keep the verdict beside it."""
+    from components.evaluation.parity import keep
+
     export(model_dir, task=task, folder=folder)
     found = held_against(ref, model_dir, task=task, folder=folder, expected=expected)
-    beside = folder / f"{VERDICT}.tmp"
-    beside.write_text(found.model_dump_json(), "utf-8")
-    beside.replace(folder / VERDICT)
+    keep(found, folder)
+    return found
 
 
 def export(model_dir: Path, *, task: str, folder: Path) -> None:

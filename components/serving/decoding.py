@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
+MAX_JOINS = 4
+"""Prompts that torch reads at once, between two tokens of the others."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How the next token is chosen. Temperature 0 takes the likeliest; then `top_p` and `seed` have no part in it."""
@@ -85,6 +89,8 @@ class Decodes(Protocol):
     """A batch of drafts in one causal model, whichever engine's. For one thread."""
 
     max_rows: int
+    max_joins: int
+    """Drafts that join at once at most: whoever waits for its first token does not wait for all the others'."""
 
     @property
     def num_rows(self) -> int: ...
@@ -103,6 +109,7 @@ class Decoder:
         self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", task: Writer, *, max_rows: int = 32
     ) -> None:
         self.max_rows = max_rows
+        self.max_joins = MAX_JOINS
         self._model = model
         self._tokenizer = tokenizer
         self._task = task
@@ -120,6 +127,8 @@ class Decoder:
         """Read the drafts' prompts and write the first token of each."""
         import torch
 
+        from components.serving.growing_cache import growing
+
         for draft, prompt in zip(
             drafts, self._task.prompts([draft.text for draft in drafts], self._tokenizer), strict=True
         ):
@@ -134,7 +143,7 @@ class Decoder:
             self._merge(cache, mask)
             self._next = torch.cat([self._next, torch.tensor(chosen)])
         else:
-            self._cache, self._mask, self._next = cache, mask, torch.tensor(chosen)
+            self._cache, self._mask, self._next = growing(cache), mask, torch.tensor(chosen)
         self._drafts += drafts
         self._keep([self._go_on(draft, token) for draft, token in zip(drafts, chosen, strict=True)], last=len(drafts))
 
@@ -229,6 +238,19 @@ class Decoder:
         self._mask = self._mask[:, unused:]
         for layer in self._cache.layers:
             layer.keys, layer.values = layer.keys[chosen, :, unused:], layer.values[chosen, :, unused:]
+
+
+def whole(decoder: Decodes, texts: Sequence[str], *, max_tokens: int) -> list[Written]:
+    """What is written to each text; drafts that are there already go on beside them. Raises what the decoder does."""
+    drafts = [Draft(text, Sampling(max_tokens=max_tokens), lambda _: None) for text in texts]
+    waiting = list(drafts)
+    while not all(draft.done.done() for draft in drafts):
+        room = decoder.max_rows - decoder.num_rows
+        wave, waiting = waiting[:room], waiting[room:]
+        if wave:
+            decoder.join(wave)
+        decoder.step()
+    return [draft.done.result(0) for draft in drafts]
 
 
 def goes_on(draft: Draft, token: int, *, task: Writer, tokenizer: "PreTrainedTokenizerBase") -> bool:

@@ -1,11 +1,13 @@
 """The torch engine: the reference for every family. It answers by the task's own `answer`, as evaluation does."""
 
+import hashlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import JsonValue
 
+from components.errors import RecipeError
 from components.refs import ModelRef
 from components.registry import PREFIX, Registry
 from components.serving import scoring
@@ -67,6 +69,7 @@ class TorchEngine:
         self.labels = tuple(str(name) for _, name in sorted((names or {}).items()))
         self.template_sha256 = template_sha256(self._task)
         self.generation = generation_parameters(self._task, self._model, self._tokenizer, engine=self.name)
+        self.generation |= {"tokenizer_sha256": sha256} if (sha256 := _tokenizer_sha256(model_dir)) else {}
         self.precision = str(self._model.dtype).removeprefix("torch.")
         self.decoder = self._decoder()
         self.takes_given = self.decoder is not None or self._task.head != "generator"
@@ -139,6 +142,12 @@ def _is_encoder(model: Any) -> bool:
     return "ForSequenceClassification" in kind and model.config.model_type in BIDIRECTIONAL
 
 
+def _tokenizer_sha256(model_dir: Path) -> str:
+    """Of the tokenizer's file, as it lies with the weights; empty where there is none."""
+    file = model_dir / "tokenizer.json"
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
 def generation_parameters(
     task: Task, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", *, engine: str = "torch"
 ) -> dict[str, JsonValue]:
@@ -162,7 +171,12 @@ def registry_champions(settings: Settings) -> Champions:
     """The registry's champions, by the engine that the settings ask for and the parity gate admits.
 
     The registry's address is asked for at every look, so the gateway may start before MLflow does, and follows it.
+
+    Raises:
+        RecipeError: vLLM is to answer, and no address of it is given.
     """
+    if settings.engine == "vllm" and not settings.vllm_url:
+        raise RecipeError("BANYAN_ENGINE=vllm needs an address", "BANYAN_VLLM_URL=http://HOST:PORT")
     registry: Registry | None = None
     served = {task.name for task in all_tasks()}  # a model that only continues text is asked nowhere
     tasks: dict[tuple[str, int], str] = {}

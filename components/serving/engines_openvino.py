@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import ServingError
 from components.refs import ModelRef
-from components.serving.decoding import Decodes, Draft, goes_on
+from components.serving.decoding import Decodes, Draft, goes_on, whole
 from components.serving.engines import TorchEngine
 from components.serving.openvino_export import GRAPH, LAST_HIDDEN
 from components.tasks.base import Answer, Task, Writer
@@ -81,19 +81,8 @@ class OpenVinoEngine(TorchEngine):
         """Whole answers; what is being written meanwhile goes on beside them."""
         if self.decoder is None:
             return super().answer(texts)
-        from components.serving.decoding import Sampling
-
         most = int(self._model.generation_config.max_new_tokens or self.max_new_tokens)
-        drafts = [Draft(text, Sampling(max_tokens=most), lambda _: None) for text in texts]
-        waiting = list(drafts)
-        while not all(draft.done.done() for draft in drafts):
-            room = self.decoder.max_rows - self.decoder.num_rows
-            wave, waiting = waiting[:room], waiting[room:]
-            if wave:
-                self.decoder.join(wave)
-            self.decoder.step()
-        written = [draft.done.result(0) for draft in drafts]
-        return [Answer(one.text, one.confidence) for one in written]
+        return [Answer(one.text, one.confidence) for one in whole(self.decoder, texts, max_tokens=most)]
 
 
 def serving_precision(stored: str, *, exact: bool = False) -> str:
@@ -152,7 +141,7 @@ class PagedDecoder:
     ) -> None:
         import openvino_genai as genai
 
-        self.max_rows = max_rows
+        self.max_rows = self.max_joins = max_rows  # GenAI reads prompts in parts, beside the tokens of the others
         self._tokenizer = tokenizer
         self._task: Any = task
         self._end = int(tokenizer.eos_token_id)

@@ -212,9 +212,21 @@ class Writing:
         gateway.writings.add(self)
 
     async def pieces(self) -> AsyncIterator[str]:
-        """The answer's text as it is written; ends when there is no more, before the answer is kept."""
-        while (piece := await self._pieces.get()) is not None:
+        """The answer's text as it is written; ends when there is no more, before the answer is kept.
+
+        What has piled up comes at once: under load an event a token costs more than the token.
+        """
+        piece = await self._pieces.get()
+        while piece is not None:
+            following = None
+            while not self._pieces.empty():
+                following = self._pieces.get_nowait()
+                if following is None:
+                    yield piece
+                    return
+                piece += following
             yield piece
+            piece = await self._pieces.get()
 
     def leave(self) -> None:
         """Nobody reads on: end it at the next token."""

@@ -1,10 +1,11 @@
 """The operators' routes over who answers beside the champion."""
 
 import contextlib
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from components.errors import (
     BanyanError,
@@ -40,9 +41,11 @@ class Part(Body):
 
 
 class Back(Body):
-    """To which earlier champion, and why."""
+    """To which earlier champion, and why: the one before, a version, or who served at a time."""
 
     to: Annotated[int, Field(gt=0)] | None = None
+    at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    """ISO 8601 with a zone."""
     reason: Annotated[Text, Field(min_length=1, max_length=1000)] = "asked for over the gateway"
     actor: Subject | None = None
 
@@ -90,8 +93,10 @@ def traffic_router(gateway: Gateway) -> APIRouter:
         def move(ledger: Ledger) -> ModelRef:
             registry = Registry(addresses(gateway.settings).mlflow)
             journal = Journal(ledger, gateway.settings.workspace)
-            return journal.rollback(registry, PREFIX + table, actor=who, reason=back.reason, to=back.to)
+            at = back.at.timestamp() if back.at else None
+            return journal.rollback(registry, PREFIX + table, actor=who, reason=back.reason, to=back.to, at=at)
 
+        _needs_registry(gateway)
         try:
             ref = await gateway.on_ledger(move)
         except UsageError as err:
@@ -123,15 +128,20 @@ def _traffic(ledger: Any, gateway: Gateway) -> Traffic:
 async def _resolve(gateway: Gateway, table: str, version: int) -> ModelRef:
     champions = gateway.champions
     champions.batcher(table)  # no champion: nothing to stand beside
-    if champions.resolve is None:
-        raise problems.Unprocessable("this gateway's versions cannot be named", "start it with a registry")
-    resolve = champions.resolve
+    resolve = _needs_registry(gateway)
     try:
         return await aside(lambda: resolve(table, version))
     except VersionNotFound as err:
         raise problems.NotFound(f"there is no version {version} of {table!r}", "banyan status") from err
     except RegistryUnavailable as err:
         raise GatewayUnavailable(err.message, err.remedy) from err
+
+
+def _needs_registry(gateway: Gateway) -> Callable[[str, int], ModelRef]:
+    """What gives a table's versions. Raises Unprocessable: no other request would do better at this gateway."""
+    if gateway.champions.resolve is None:
+        raise problems.Unprocessable("this gateway's versions cannot be named", "start it with a registry")
+    return gateway.champions.resolve
 
 
 def _actor(caller: Caller, named: str | None) -> str:

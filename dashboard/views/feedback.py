@@ -5,6 +5,7 @@ import streamlit as st
 from dashboard import panels, widgets
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.feedback import FeedbackView, feedback_view, with_feedback
+from dashboard.viewmodels.measures import measure_tiles
 from dashboard.viewmodels.shapes import notice
 
 say = words()
@@ -39,6 +40,12 @@ def show() -> None:
         say("feedback.choose"), list(tables), default=next(iter(tables)), required=True, label_visibility="collapsed"
     )
     numbers(feedback_view(tables[name], floor=stores().trigger_floor(), words=say))
+    measures = read(f"measures {name}", "ledger", lambda: stores().measures(name))
+    widgets.box(notice(measures, say))
+    if measures.value and reading.value:
+        widgets.section(say("measures.title"))
+        mine = [row for row in reading.value.verdicts if row.model_name == f"banyan-{name}"]
+        widgets.tiles(measure_tiles(measures.value, mine, say))
     panels.rows(name, say)
     panels.look_up(say)
 

@@ -57,6 +57,7 @@ def show() -> None:
     if ledger.value is not None:
         evidence.gate(view, models.value, ledger.value, say)
     versions(view)
+    evidence.parity(view.shown, say)
     evidence.journal(view, ledger.value, say)
     widgets.section(say("models.lineage", model=view.lineage_of))
     data = read("data", "data", stores().data)

@@ -13,6 +13,9 @@ it replaced.
 - *Power*: nineteen challengers that are no better by training, and one, at a random place, that trained on more rows.
 - Beside the gate: the naive one (more answers right on the test set), the gate without a stream (95 % each time), and
   other ways to spend the same error, for the decision record.
+
+SEEDS=30 also trains MiniLM itself so many times (`gate_seeds.py`), and reports how often challengers of the same recipe
+are promoted falsely; SEEDS_ONLY=1 leaves the heads out.
 """
 
 import json
@@ -28,6 +31,7 @@ import pandas as pd
 
 from components.evaluation import gate, slices, spending
 from components.recipes import GatePolicy
+from tests.benchmarks import gate_seeds
 from tests.benchmarks.heads import Rows, head, library
 
 NUM_STREAMS = 200
@@ -37,6 +41,8 @@ TEST_ROWS = 1000
 NULL_ROWS = 600
 CHAMPION_ROWS = 300
 BETTER_ROWS = (400, 600, 900, 1200)
+NUM_SEEDS = int(os.environ.get("SEEDS", "0"))
+SEEDS_ONLY = os.environ.get("SEEDS_ONLY", "") == "1"
 POLICY = GatePolicy(slices_rule="report")
 STREAM_ERROR = 1 - POLICY.confidence_level
 
@@ -162,6 +168,17 @@ def at_the_boundary(right: list[np.ndarray], sample: np.ndarray, may: Gate, rng:
 def main() -> None:
     started, cpu = time.perf_counter(), time.process_time()
     rows = library()
+    of_seeds: dict[str, object] = {}
+    if NUM_SEEDS >= 2:
+        print(f"{NUM_SEEDS} fine-tunings of MiniLM that differ in their seed:", flush=True)
+        right_of_seeds = gate_seeds.trained(NUM_SEEDS, rows)
+        shown = {name: GATES[name] for name in ("gate", "naive", "each alone")}
+        of_seeds = gate_seeds.measure(right_of_seeds, shown, run, num_test_rows=TEST_ROWS)
+        of_seeds["seed_seconds"] = round(time.perf_counter() - started, 1)
+        print(f"  false promotions, a pair: {of_seeds['seed_false_promotion_rate']}", flush=True)
+    if SEEDS_ONLY:
+        print(json.dumps({"benchmark": "gate", **of_seeds, "data_version": rows.version}))
+        return
     bench = Bench(rows)
     rng = np.random.default_rng(0)
     print(f"{NUM_STREAMS} null streams of {STREAM} challengers, each head trained on {NULL_ROWS} rows:", flush=True)
@@ -244,6 +261,7 @@ def main() -> None:
                 "slices_blocked_true_promotions": f"{blocked} of {harmed}",
                 "confidence_level_at_look": {str(k): round(level, 5) for k, level in looks.items()},
                 "seed_deviation_points": round(100 * float(np.mean(spread)), 2),
+                **of_seeds,
                 "data_version": rows.version,
                 "seconds": round(time.perf_counter() - started, 1),
                 "cpu_seconds": round(time.process_time() - cpu, 1),

@@ -3,11 +3,14 @@
 One model (SmolLM2-135M, out of the pinned asset, bfloat16 for all), the same prompts cut to the same number of tokens,
 the same longest answer, greedy, every server alone on the machine in turn, with as many threads. Every client sends its
 next prompt when its last answer has ended; no prompt is sent twice to a server, so that no cache of prefixes helps.
-Tokens are counted by the model's tokenizer in what was answered.
+Tokens are counted by the model's tokenizer in what was answered. An answer that a server breaks off is asked for again,
+twice at most, on that server's time (`broken` counts them); a server that goes on failing has null, and why. Where
+`transformers serve` fails with continuous batching it is measured without.
 
 llama.cpp's own server is `LLAMA_SERVER=PATH`; without, the same server out of xllamacpp's wheel, in an environment of
 its own under .bench/serve. Sizes: SERVE_CLIENTS=1,8,32 SERVE_REQUESTS=2 (a client) SERVE_PROMPT=128 SERVE_ANSWER=128
-SERVE_THREADS (default: half the processors, one at least) SERVE_ENGINES=torch,openvino SERVE_PEERS=transformers,llama.
+SERVE_THREADS (default: half the processors, one at least) SERVE_ENGINES=torch,openvino SERVE_PEERS=transformers,llama
+SERVE_READY_SECONDS=600 (for a server to come up) SERVE_SECONDS=400 (for a server's measurements).
 """
 
 import asyncio
@@ -44,7 +47,9 @@ NUM_ANSWER = int(os.environ.get("SERVE_ANSWER", "128"))
 THREADS = int(os.environ.get("SERVE_THREADS", str(max(1, (os.cpu_count() or 2) // 2))))
 ENGINES = [one for one in os.environ.get("SERVE_ENGINES", "torch,openvino").split(",") if one]
 PEERS = [one for one in os.environ.get("SERVE_PEERS", "transformers,llama").split(",") if one]
-READY_SECONDS = 300.0
+READY_SECONDS = float(os.environ.get("SERVE_READY_SECONDS", "600"))
+MOST_SECONDS = float(os.environ.get("SERVE_SECONDS", "400"))
+TRIES = 3
 XLLAMACPP = "xllamacpp==2026.10.11549"
 LLAMA = """
 import sys, time
@@ -61,6 +66,14 @@ while True:
 
 class Missing(Exception):
     """A server that cannot be had here, and why."""
+
+
+class Broken(Exception):
+    """A server that does not go on answering, and why; `figures` are what it did before."""
+
+    def __init__(self, why: str, figures: dict[str, dict[str, float]]) -> None:
+        super().__init__(why)
+        self.figures = figures
 
 
 # ---------------------------------------------------------------- one model for all
@@ -133,7 +146,6 @@ def serve_gateway(engine: str, folder: Path, port: int) -> None:
 
     from components.serving.app import create_app
     from components.serving.champions import Champions
-    from components.serving.choice import export
     from components.serving.engines import TorchEngine
     from components.serving.engines_openvino import OpenVinoEngine
 
@@ -142,10 +154,7 @@ def serve_gateway(engine: str, folder: Path, port: int) -> None:
     def load(*_: object) -> TorchEngine:
         torch.set_num_threads(THREADS)
         if engine == "openvino":
-            graph = folder.parent / "graph"
-            if not graph.is_dir():
-                export(folder, task="generation", folder=graph)
-            return OpenVinoEngine(ref, folder, task="generation", graph_dir=graph)
+            return OpenVinoEngine(ref, folder, task="generation", graph_dir=folder.parent / "graph")
         served = TorchEngine(ref, folder, task="generation")
         torch.set_num_threads(THREADS)
         return served
@@ -194,6 +203,10 @@ def gateway(engine: str, folder: Path) -> Iterator[tuple[str, str]]:
             version("openvino-genai")
         except PackageNotFoundError as err:
             raise Missing("openvino-genai is not installed: pip install 'banyan-llm[fast]'") from err
+        argv = [sys.executable, "-m", "tests.benchmarks.serve", "--export", str(folder)]
+        done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
+        if done.returncode:
+            raise Missing(f"no graph was made: {done.stderr[-300:].strip()}")
     url = f"http://127.0.0.1:{(port := free_port())}"
     argv = [sys.executable, "-m", "tests.benchmarks.serve", "--gateway", engine, str(folder), str(port)]
     workspace = {"BANYAN_WORKSPACE": str(folder.parent / f"workspace-{engine}")}
@@ -202,10 +215,11 @@ def gateway(engine: str, folder: Path) -> Iterator[tuple[str, str]]:
 
 
 @contextmanager
-def transformers_serve(folder: Path) -> Iterator[tuple[str, str]]:
+def transformers_serve(folder: Path, *, batching: bool) -> Iterator[tuple[str, str]]:
     url = f"http://127.0.0.1:{(port := free_port())}"
     command = Path(sys.executable).with_name("transformers")
-    options = ["--continuous-batching", "--dtype", "bfloat16", "--device", "cpu", "--port", str(port)]
+    options = ["--dtype", "bfloat16", "--device", "cpu", "--port", str(port)]
+    options += ["--continuous-batching"] if batching else []
     argv = [str(command), "serve", str(folder), "--host", "127.0.0.1", *options]
     with running(argv, ready=f"{url}/health", log=folder.parent / "transformers.log"):
         yield url, str(folder)
@@ -247,50 +261,83 @@ async def ask(client: httpx.AsyncClient, model: str, prompt: str) -> tuple[str, 
     started, first, text = time.perf_counter(), 0.0, ""
     async with client.stream("POST", "/v1/completions", json=body) as response:
         if response.status_code != 200:
-            raise Missing(f"it answered {response.status_code}: {(await response.aread())[:200]!r}")
+            raise httpx.RemoteProtocolError(f"it answered {response.status_code}: {(await response.aread())[:200]!r}")
         async for line in response.aiter_lines():
             if not line.startswith("data: ") or line == "data: [DONE]":
                 continue
             content = json.loads(line[6:])
+            if "error" in content:
+                raise httpx.RemoteProtocolError(f"it ended with {str(content['error'])[:200]}")
             piece = (content.get("choices") or [{}])[0].get("text") or ""
             first = first or (time.perf_counter() - started if piece else 0.0)
             text += piece
     return text, first, time.perf_counter() - started
 
 
-async def crowd(url: str, model: str, texts: list[str], *, num_clients: int) -> list[tuple[str, float, float]]:
-    waiting = list(texts)
-    found: list[tuple[str, float, float]] = []
+Answered = tuple[str, float, float]
 
-    async def one() -> None:
+
+async def crowd(url: str, model: str, texts: list[str], *, num_clients: int) -> tuple[list[Answered], int]:
+    """What was answered, and how many answers were broken off. Raises httpx.TransportError after `TRIES` of one."""
+    waiting = list(texts)
+    found: list[Answered] = []
+    num_broken = 0
+
+    async def insist(client: httpx.AsyncClient, prompt: str) -> Answered:
+        nonlocal num_broken
+        for number in range(TRIES):
+            try:
+                return await ask(client, model, prompt)
+            except (httpx.TransportError, ValueError):
+                num_broken += 1
+                if number + 1 == TRIES:
+                    raise
+                await asyncio.sleep(0.5)
+        raise AssertionError
+
+    async def one(client: httpx.AsyncClient) -> None:
         while waiting:
-            found.append(await ask(client, model, waiting.pop()))
+            found.append(await insist(client, waiting.pop()))
 
     limits = httpx.Limits(max_connections=num_clients)
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client, asyncio.TaskGroup() as group:
         for _ in range(num_clients):
-            group.create_task(one())
-    return found
+            group.create_task(one(client))
+    return found, num_broken
 
 
 def measure(url: str, model: str, texts: list[str], tokenizer: Any) -> dict[str, dict[str, float]]:
-    """Clients → tokens a second, first token, and what was written."""
+    """Clients → tokens a second, first token, and what was written. Raises Broken."""
     waiting = list(texts)
-    asyncio.run(crowd(url, model, [waiting.pop()], num_clients=1))  # what is loaded or compiled at the first request
     figures: dict[str, dict[str, float]] = {}
-    for num_clients in CLIENTS:
-        some = [waiting.pop() for _ in range(num_clients * NUM_REQUESTS)]
-        started = time.perf_counter()
-        said = asyncio.run(crowd(url, model, some, num_clients=num_clients))
-        seconds = time.perf_counter() - started
-        num_tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text, _, _ in said)
-        figures[str(num_clients)] = {
-            "tokens_per_second": round(num_tokens / seconds, 1),
-            "first_token_ms": round(1000 * median(first for _, first, _ in said), 1),
-            "tokens": num_tokens,
-            "answers": len(said),
-        }
-        print(f"  {num_clients:3d} clients: {figures[str(num_clients)]}", flush=True)
+    num_clients, deadline = 1, time.monotonic() + MOST_SECONDS
+
+    async def in_time(some: list[str]) -> tuple[list[Answered], int]:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await crowd(url, model, some, num_clients=num_clients)
+
+    try:
+        # First what is loaded or compiled at the first request.
+        asyncio.run(in_time([waiting.pop()]))
+        for num_clients in CLIENTS:
+            some = [waiting.pop() for _ in range(num_clients * NUM_REQUESTS)]
+            started = time.perf_counter()
+            said, num_broken = asyncio.run(in_time(some))
+            seconds = time.perf_counter() - started
+            num_tokens = sum(len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text, _, _ in said)
+            figures[str(num_clients)] = {
+                "tokens_per_second": round(num_tokens / seconds, 1),
+                "first_token_ms": round(1000 * median(first for _, first, _ in said), 1),
+                "tokens": num_tokens,
+                "answers": len(said),
+                "broken": num_broken,
+            }
+            print(f"  {num_clients:3d} clients: {figures[str(num_clients)]}", flush=True)
+    except ExceptionGroup as err:
+        first = err.exceptions[0]
+        raise Broken(f"with {num_clients} clients: {type(first).__name__}: {first}", figures) from err
+    except TimeoutError as err:
+        raise Broken(f"with {num_clients} clients: not done in {MOST_SECONDS:.0f} s of all", figures) from err
     return figures
 
 
@@ -308,7 +355,19 @@ def ratio(results: dict[str, Any], clients: int) -> float | None:
     return round(best(True) / best(False), 2) if best(True) and best(False) else None
 
 
+def first_token(results: dict[str, Any], ours: str | None, clients: int) -> float | None:
+    """Our fastest engine's time to the first token over the earliest peer's; None where either was not measured."""
+    found = {name: one[str(clients)]["first_token_ms"] for name, one in results.items() if one and str(clients) in one}
+    peers = [value for name, value in found.items() if not name.startswith("gateway-")]
+    return round(found[ours] / min(peers), 2) if ours in found and peers else None
+
+
 def main() -> int:
+    if sys.argv[1:2] == ["--export"]:
+        from components.serving.choice import export
+
+        export(Path(sys.argv[2]), task="generation", folder=Path(sys.argv[2]).parent / "graph")
+        return 0
     if sys.argv[1:2] == ["--gateway"]:
         serve_gateway(sys.argv[2], Path(sys.argv[3]), int(sys.argv[4]))
         return 0
@@ -321,25 +380,36 @@ def main() -> int:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         texts = prompts(folder, 1 + sum(CLIENTS) * NUM_REQUESTS)
         servers: list[tuple[str, Any]] = [(f"gateway-{one}", lambda one=one: gateway(one, folder)) for one in ENGINES]
-        peers = {"transformers": lambda: transformers_serve(folder), "llama": lambda: llama_server(folder)}
-        servers += [(name, peers[name]) for name in PEERS]
+        peers = {
+            "transformers": lambda: transformers_serve(folder, batching=True),
+            "transformers-plain": lambda: transformers_serve(folder, batching=False),
+            "llama": lambda: llama_server(folder),
+        }
+        names = [one for name in PEERS for one in ([name, "transformers-plain"] if name == "transformers" else [name])]
+        servers += [(name, peers[name]) for name in names]
         for name, start in servers:
+            if name == "transformers-plain" and "transformers" not in reasons:
+                continue
             print(name, flush=True)
             try:
                 with start() as (url, model):
                     results[name] = measure(url, model, texts, tokenizer)
-            except (Missing, httpx.HTTPError, ExceptionGroup) as err:
-                results[name], reasons[name] = None, str(getattr(err, "exceptions", [err])[0])[:300]
-                print(f"  not measured: {reasons[name]}", flush=True)
+            except Broken as err:
+                results[name], reasons[name] = err.figures or None, str(err)[:300]
+            except (Missing, httpx.HTTPError, OSError, subprocess.SubprocessError) as err:
+                results[name], reasons[name] = None, f"{type(err).__name__}: {err}"[:300]
+            if name in reasons:
+                print(f"  not measured whole: {reasons[name]}", flush=True)
     packages = ("torch", "transformers", "openvino-genai")
     fastest = max(
         (name for name, one in results.items() if one and name.startswith("gateway-")),
-        key=lambda name: results[name][str(CLIENTS[-1])]["tokens_per_second"],
+        key=lambda name: max(one["tokens_per_second"] for one in results[name].values()),
         default=None,
     )
     found = {
         "ratio_vs_best_peer_at_8": ratio(results, 8),
         "ratio_vs_best_peer_at_32": ratio(results, 32),
+        "first_token_vs_best_peer": {str(n): first_token(results, fastest, n) for n in CLIENTS},
         "first_token_ms": {
             name: {k: v["first_token_ms"] for k, v in one.items()} for name, one in results.items() if one
         },

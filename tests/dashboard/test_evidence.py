@@ -6,7 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.evaluation.parity import Mismatch, Parity
 from components.evaluation.slices import compare_slices
+from components.feedback.closing import Closing, Measures
 from components.ledger.schema import Cost, LookRow
 from components.recipes import GatePolicy
 from dashboard import charts
@@ -15,7 +17,9 @@ from dashboard.text import Words
 from dashboard.viewmodels.cost import accepted_points, cost_view, joules_of
 from dashboard.viewmodels.evidence import choices, evidence_view, slice_interval
 from dashboard.viewmodels.lineage import lineage_view
+from dashboard.viewmodels.measures import measure_tiles
 from dashboard.viewmodels.models import earlier_champions
+from dashboard.viewmodels.parity import parity_rows
 from tests.dashboard.test_viewmodels import activity, model, verdict
 
 EN = Words("en")
@@ -66,6 +70,32 @@ def test_the_champion_and_the_challenger_are_compared_in_the_measures_direction(
     before = model(version=1, metrics={"accuracy": 0.6, "calibration_error": 0.1})
     sides = evidence_view(verdict(2, against=1), [look(2)], [worse, before], EN).sides
     assert [side.gain for side in sides] == [False, False]
+
+
+def test_each_engines_parity_is_told_with_its_tolerance_and_where_it_fails() -> None:
+    passed = Parity(
+        engine="torch", precision="float32", passed=True, num_probes=112, num_values=9, largest=7.5e-7, mean=2e-8,
+        tolerance=1e-3, mean_tolerance=1e-4,
+    )  # fmt: skip
+    text = {"text": "a text", "position": 4, "what": "token", "expected": 7.0, "got": 8.0, "together": True}
+    blocked = passed.model_copy(
+        update={"engine": "openvino", "passed": False, "largest": 0.5, "mismatch": Mismatch.model_validate(text)}
+    )
+    rows = parity_rows({"openvino": blocked, "torch": passed}, EN)
+    assert [(row.engine, row.verdict, row.largest) for row in rows] == [
+        ("torch", "passed", "7.5e-07 of 0.001"), ("openvino", "blocked", "0.5 of 0.001"),
+    ]  # fmt: skip
+    assert "token 4 of 'a text'" in rows[1].problem and not rows[0].problem
+
+
+def test_the_loop_as_a_whole_is_told_and_what_is_not_known_yet_is_not_made_up() -> None:
+    closing = Closing(complaint_at=1000.0, version_before=1, promoted_at=1180.0, version_after=3, answers_at=1192.0)
+    found = Measures(closing, num_promotions=2, num_rollbacks=1, rollback_seconds=0.25, num_rows=684, num_lost=0)
+    tiles = measure_tiles(found, [verdict(3, against=1)], EN)
+    assert [tile.value for tile in tiles] == ["3.2 min", "at most 5%", "0.25 s", "0"]
+    assert "v1" in tiles[0].note and "v3" in tiles[0].note and "684" in tiles[3].note
+    nothing = measure_tiles(Measures(None, 0, 0, None, 0, 0), [], EN)
+    assert [tile.value for tile in nothing] == [EN("tile.unknown")] * 3 + ["0"]
 
 
 def test_comparisons_are_offered_newest_first() -> None:

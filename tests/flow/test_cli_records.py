@@ -1,10 +1,12 @@
 """Keys, fates, receipts and the journal at the command line, from the stores alone: no stack runs."""
 
 import json
+from datetime import datetime
 
 import pytest
 from typer.testing import CliRunner
 
+import flows.gateway
 from components.errors import UsageError
 from components.ledger.journal import Journal
 from components.ledger.keys import KeyRing, digest
@@ -103,6 +105,33 @@ def test_who_served_is_told_for_now_and_for_a_time_before(ledger):
     assert said("who-served", "library")["version"] == 2
     assert said("who-served", "library", "--at", "2020-01-01T12:00+01:00")["version"] is None
     assert isinstance(run.invoke(app, ["who-served", "library", "--at", "soon"]).exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("to", "version", "at"),
+    [
+        ("", None, None),
+        ("3", 3, None),
+        ("v3", 3, None),
+        ("2026-11-22T14:30:00+05:00", None, "2026-11-22T09:30:00+00:00"),
+        ("2026-11-22", None, datetime(2026, 11, 22).astimezone().isoformat()),  # a day begins here, not in Greenwich
+    ],
+)
+def test_a_roll_back_is_to_the_one_before_a_version_or_a_time(to, version, at, ledger, monkeypatch):
+    asked = []
+    ref = {"name": "banyan-library", "version": 1, "run_id": "r", "weights_sha256": "0" * 64}
+    monkeypatch.setattr(flows.gateway, "roll_back", lambda table, back, *, settings: asked.append((table, back)) or ref)
+    assert said("rollback", "library", "--to", to)["version"] == 1
+    [(table, back)] = asked
+    told = datetime.fromisoformat(back["at"]) if back["at"] else None
+    assert (table, back["to"], told) == ("library", version, datetime.fromisoformat(at) if at else None)
+    assert told is None or told.tzinfo is not None
+
+
+def test_a_roll_back_to_neither_a_version_nor_a_time_says_what_would_do():
+    error = run.invoke(app, ["rollback", "library", "--to", "soon"]).exception
+    assert isinstance(error, UsageError)
+    assert "neither a version nor a time" in str(error) and "2026-11-22T14:30" in error.remedy
 
 
 def test_nothing_is_made_in_a_workspace_without_a_ledger(settings):

@@ -8,6 +8,7 @@ import pytest
 from components.data.manifests import Manifest, SplitSummary
 from components.data.tables import TableInfo
 from components.evaluation.card import card_of
+from components.evaluation.parity import Parity
 from components.evaluation.scores import Scores
 from components.recipes import Finetune, Pretrain
 from components.refs import DataRef
@@ -28,7 +29,7 @@ def scored(tmp_path, name, scores):
 
 @pytest.fixture
 def card(tmp_path):
-    def make(recipe, scores=None, baseline=None, **lock):
+    def make(recipe, scores=None, baseline=None, parity=None, **lock):
         known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
         known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
         run = TrainingRun(
@@ -43,7 +44,7 @@ def card(tmp_path):
         licences = {"sympy": "BSD-3-Clause"}
         labels = ("graphs", "waves") if recipe is TUNED else ()
         info = TableInfo(task="classification", labels=labels, columns=("text",), licences=licences)
-        return card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline)
+        return card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline, parity=parity)
 
     return make
 
@@ -54,6 +55,20 @@ def test_it_says_all_that_somebody_needs_who_would_use_it(card, tmp_path):
     assert headings == ["Intended use", "What it is worth", "Data", "Made of", "Recipe", "Energy", "Limits"]
     assert "graphs, waves" in text and "sympy: BSD-3-Clause" in text and "k" * 64 in text
     assert "learning_rate: 0.01" in text and "seed: 7" in text
+
+
+def test_what_the_parity_gate_found_stands_with_its_tolerance(card):
+    found = Parity(
+        engine="torch", precision="float32", passed=True, num_probes=112, num_values=900, largest=7.5e-7, mean=2.3e-8,
+        tolerance=1e-3, mean_tolerance=1e-4,
+    )  # fmt: skip
+    text = card(TUNED, parity={"torch": found})
+    line = next(line for line in text.splitlines() if line.startswith("| torch"))
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "torch", "float32", "112", "7.5e-07 of 0.001", "2.3e-08 of 0.0001", "passed",
+    ]  # fmt: skip
+    assert "differences of probabilities" in text
+    assert "## Parity" not in card(TUNED), "a version that was registered without has no such part"
 
 
 def test_figures_stand_with_their_interval_beside_the_baseline(card, tmp_path):

@@ -161,6 +161,34 @@ def test_rolling_back_goes_to_the_champion_before_and_then_further(promote, jour
     assert (with_reason.version, registry.aliases[NAME, "champion"]) == (4, 4)
 
 
+def test_rolling_back_to_a_time_goes_to_who_was_champion_then(promote, journal, registry, ledger, clock):
+    for version in (1, 2, 4):
+        promote(version)
+        clock.time += 10
+    times = {entry.to_version: entry.at for entry in ledger.journal() if entry.state == "done"}
+    back = journal.rollback(registry, NAME, actor="ada", reason="worse since", at=times[2])
+    assert (back.version, registry.aliases[NAME, "champion"]) == (2, 2)
+    assert ledger.journal()[-1].evidence == {"reason": "worse since", "at": times[2]}
+    assert journal.who_served(NAME, at=times[2]).to_version == 2, "what was is not changed by it"
+
+
+def test_rolling_back_to_a_time_without_another_champion_says_why(promote, journal, registry, ledger, clock):
+    with pytest.raises(UsageError, match="nobody was champion"):
+        journal.rollback(registry, NAME, actor="ada", reason="", at=0.0)
+    promote(1)
+    promote(2)
+    with pytest.raises(UsageError, match="nobody was champion of banyan-library at 1970-01-01T00:00:00") as found:
+        journal.rollback(registry, NAME, actor="ada", reason="", at=0.0)
+    assert "first champion came at 20" in found.value.remedy
+    with pytest.raises(UsageError, match="has not come yet"):
+        journal.rollback(registry, NAME, actor="ada", reason="", at=clock.time + 1)
+    with pytest.raises(UsageError, match="v2 is the champion already"):
+        journal.rollback(registry, NAME, actor="ada", reason="", at=clock.time)
+    with pytest.raises(UsageError, match="one of the two"):
+        journal.rollback(registry, NAME, actor="ada", reason="", to=1, at=clock.time)
+    assert [entry.action for entry in ledger.journal() if entry.state == "done"] == ["promote", "promote"]
+
+
 def test_rolling_back_after_other_hands_goes_to_the_last_one_of_the_journal(promote, journal, registry):
     promote(1)
     promote(2)

@@ -131,6 +131,15 @@ def test_personal_data_is_masked_the_same_way_in_prompt_and_correction(ledger, a
     )
 
 
+def test_what_is_masked_is_a_setting_and_a_kind_that_does_not_exist_is_refused(settings):
+    with Ledger(settings.model_copy(update={"mask": "phone, KEY"})) as ledger:
+        given = {"table": "library", "model": _ref(), "template_sha256": "", "generation": {}, "output": "a"}
+        ledger.record_answer("m1", text="bob@x.org or +49 30 901820", **given)
+        assert ledger.answer("m1").text == "bob@x.org or [PHONE_1]"
+    with pytest.raises(ValueError, match="unknown kind 'SHOES'"):
+        Settings(mask="shoes")
+
+
 def test_a_raw_prompt_is_kept_for_its_retention_and_then_gone_from_the_files(ledger, ask, clock, settings):
     request = ask(1, text="call me: a-very-rare-phrase")
     clock.time += 29 * 86_400

@@ -1,10 +1,11 @@
 """Texts that join and leave a batch: each is what it would be alone."""
 
 import pytest
+import torch
 
 from components.refs import ModelRef
 from components.serving.batching import Batcher
-from components.serving.decoding import Draft, Sampling, certain
+from components.serving.decoding import MAX_JOINS, Draft, Sampling, certain
 from components.serving.engines import TorchEngine
 
 from .tiny_models import TEXTS, classifier, writer
@@ -167,3 +168,37 @@ def test_a_classifier_does_not_write_and_has_embeddings_of_length_1(tmp_path):
     with pytest.raises(RuntimeError, match="does not write"):
         batcher.write("x", Sampling(max_tokens=1), lambda _: None)
     batcher.close()
+
+
+def test_keys_and_values_are_written_into_their_room_and_are_what_copying_gives():
+    from transformers.cache_utils import DynamicLayer
+
+    from components.serving.growing_cache import GrowingLayer
+
+    first, plain = torch.rand(3, 2, 5, 4), DynamicLayer()
+    plain.update(first, first)
+    layer = GrowingLayer(first.clone(), first.clone())
+    places = []
+    for number in range(100):
+        if number == 50:  # a row leaves, and padding with it: both hold new tensors from here on
+            for one in (plain, layer):
+                one.keys, one.values = one.keys[[0, 2]][:, :, 3:], one.values[[0, 2]][:, :, 3:]
+        new = torch.rand(3 if number < 50 else 2, 2, 1, 4)
+        assert torch.equal(plain.update(new, 2 * new)[0], layer.update(new, 2 * new)[0])
+        assert torch.equal(plain.values, layer.values) and plain.get_seq_length() == layer.get_seq_length()
+        places.append(layer.keys.data_ptr())
+    assert len(set(places)) <= 4, "a place is left when its room is full, not at each token"
+
+
+def test_a_crowd_joins_in_parts_between_the_tokens_of_those_that_came_before(engine, monkeypatch):
+    joined: list[int] = []
+    join = engine.decoder.join
+    monkeypatch.setattr(engine.decoder, "join", lambda drafts: joined.append(len(drafts)) or join(drafts))
+    right = engine.answer(TEXTS[:1])[0].output
+    batcher = Batcher(engine)
+    try:
+        drafts = [batcher.write(TEXTS[0], Sampling(max_tokens=6), lambda _: None) for _ in range(13)]
+        assert {one.done.result(30).text for one in drafts} == {right}
+    finally:
+        batcher.close()
+    assert sum(joined) == 13 and max(joined) <= MAX_JOINS

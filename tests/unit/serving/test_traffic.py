@@ -1,6 +1,7 @@
 """Who answers beside the champion: canary, shadow, control; through the gateway, on a real ledger."""
 
 import time
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
@@ -208,3 +209,9 @@ def test_a_roll_back_over_the_gateway_takes_effect_before_it_is_answered(
     assert versions_of(serving, None) == [1], "at once: it was still in memory"
     last = ledger.journal()[-1]
     assert (last.action, last.actor, last.evidence) == ("rollback", "Ann by operator", {"reason": "it writes nonsense"})
+    then = next(entry.at for entry in ledger.journal() if entry.state == "done" and entry.to_version == 2)
+    for wrong in ("2026-11-22T14:30", "yesterday"):  # without a zone it would be the gateway's guess
+        assert serving.post("/v1/rollback/library", json={"at": wrong}).status_code == 422
+    at = datetime.fromtimestamp(then + 0.001, timezone(timedelta(hours=5))).isoformat()
+    assert serving.post("/v1/rollback/library", json={"at": at, "reason": "so"}).json()["version"] == 2
+    assert versions_of(serving, None) == [2]

@@ -113,19 +113,54 @@ def test_a_version_trained_by_preference_is_registered_verified_and_never_retrai
     assert tell_preferred(recipe, data=data, model=ref, settings=own) == 3
     with Ledger(own) as ledger:
         told = {name: [one.fate for one in ledger.fate_of(name)] for name in ("f0", "f2", "f3", "f5")}
+        liked_more = {name: ledger.fate_of(name)[-1].effect for name in ("f0", "f1", "f2")}
+        assert ledger.corrected_now_right("lines") is None, "what is liked more is no share of right answers"
+        assert ledger.effects("lines") == []
     # a thumb alone makes no pair, and what is said of a test text teaches nothing
     assert told == {
-        "f0": ["received", "trained"],
-        "f2": ["received", "trained"],
+        "f0": ["received", "trained", "measured"],
+        "f2": ["received", "trained", "measured"],
         "f3": ["received"],
         "f5": ["received"],
     }
+    for effect in liked_more.values():
+        assert effect["by"] == "preference" and effect["output_after"]
+        assert 0 < effect["score_before"] <= effect["score_after"] < 1
+    # Cut to eight tokens, a correction that begins as the answer does is the same: only the preference can show more.
+    assert liked_more["f2"]["score_before"] < liked_more["f2"]["score_after"], "it was trained to like it more"
+    assert tell_preferred(recipe, data=data, model=ref, settings=own) == 3
+    with Ledger(own) as ledger:
+        assert len(ledger.fate_of("f0")) == 3, "told twice, it is there once"
     Registry(own.mlflow_url).set_alias(ref)
     assert candidate.recipe_of("lines", settings=own).kind == "finetune", "a retraining learns from right answers"
 
     elsewhere = own.model_copy(update={"workspace_dir": tmp_path, "data_remote": str(own.workspace.remote)})
     found = verify(ref, settings=elsewhere)
     assert (found.verdict, found.environment) == ("identical", ()), "its rows come from the run"
+
+
+def test_thumbs_and_ratings_are_measured_by_how_likely_the_model_finds_what_was_judged(own, tuned, liked):
+    data = versioning.head(own)
+    with Ledger(own) as ledger:
+        for number, rating in enumerate((5, 1)):
+            for_table = {"table": "lines", "model": tuned, "template_sha256": "t", "generation": {}}
+            text = f"filter the brain signal number {60 + number}"
+            ledger.record_answer(f"k{number}", text=text, output=("No idea." if number else "Waves."), **for_table)
+            ledger.record_feedback(f"g{number}", request_id=f"k{number}", kind="rate", rating=rating)
+    # Named: the champion of now may be another test's.
+    recipe = liked.model_copy(update={"name": "thumbs", "method": "kto", "base": "banyan-lines@1"})
+    recipe = prefer(recipe, data=data, settings=own)
+    run = training.train(recipe, data=data, settings=own)
+    ref = candidate.register(
+        recipe, run=run, data=data, settings=own, scores=candidate.measure(recipe, run=run, data=data, settings=own)
+    )
+    assert tell_preferred(recipe, data=data, model=ref, settings=own) >= 4
+    with Ledger(own) as ledger:
+        steps = {name: ledger.fate_of(name)[-1] for name in ("g0", "g1")}
+    assert {step.fate for step in steps.values()} == {"measured"}
+    for step in steps.values():
+        assert 0 < step.effect["score_before"] < 1
+    assert steps["g0"].effect["score_after"] > steps["g0"].effect["score_before"], "more likely: it was liked"
 
 
 def _info(recipe, data):

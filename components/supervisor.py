@@ -19,7 +19,7 @@ from typing import IO, Any, Literal
 import filelock
 import psutil
 
-from components.errors import PortTaken, ServiceDown, WorkspaceBusy
+from components.errors import PortTaken, ServiceDown, StackError, WorkspaceBusy
 from components.settings import PREFIX, Settings, Workspace
 
 MARKER = "_BANYAN_STACK"
@@ -105,11 +105,29 @@ def _read(workspace: Workspace) -> dict[str, Any] | None:
 
 
 def is_running(stack: Mapping[str, Any]) -> bool:
-    """Whether the process that wrote this still runs: same id and, since ids come again, same birth."""
+    """Whether the process that wrote this still runs: same id and, since ids come again, same birth.
+
+    The birth is counted from the machine's start where it can be: psutil's is a time of day, and moves when somebody
+    sets the clock, so that a stack would be taken for gone.
+    """
     try:
-        return abs(psutil.Process(stack["pid"]).create_time() - float(stack["started"])) < 1.0
+        process = psutil.Process(stack["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        ticks = _ticks(process.pid)
+        if ticks and stack.get("started_ticks"):
+            return bool(ticks == stack["started_ticks"])
+        return abs(process.create_time() - float(stack["started"])) < 1.0
     except psutil.NoSuchProcess:
         return False
+
+
+def _ticks(pid: int) -> int | None:
+    """Clock ticks from the machine's start to the process's (proc(5)); None where no such thing is told."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[19])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 # ---------------------------------------------------------------- one stack a workspace
@@ -120,19 +138,33 @@ def claim(workspace: Workspace) -> filelock.BaseFileLock:
 
     Raises:
         WorkspaceBusy: another process runs a stack on it.
+        StackError: it cannot be written.
     """
-    workspace.locks.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(workspace.locks / "stack.lock")
     try:
+        workspace.locks.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
-    except filelock.Timeout as err:
-        stack = _read(workspace)
-        who = f"process {stack['pid']}" if stack else "another process"
-        raise WorkspaceBusy(
-            f"{who} already runs a stack on {workspace.root}",
-            f"use that one, stop it with `banyan down`, or set {PREFIX}WORKSPACE to another folder",
-        ) from err
+    except OSError as err:
+        if isinstance(err, filelock.Timeout):
+            raise _busy(workspace) from err
+        raise _unwritable(workspace, err) from err
     return lock
+
+
+def _busy(workspace: Workspace) -> WorkspaceBusy:
+    stack = _read(workspace)
+    who = f"process {stack['pid']}" if stack else "another process"
+    return WorkspaceBusy(
+        f"{who} already runs a stack on {workspace.root}",
+        f"use that one, stop it with `banyan down`, or set {PREFIX}WORKSPACE to another folder",
+    )
+
+
+def _unwritable(workspace: Workspace, err: OSError) -> StackError:
+    return StackError(
+        f"the workspace {workspace.root} cannot be written: {err.strerror or err}",
+        f"free some space or mend its owner, or set {PREFIX}WORKSPACE to another folder",
+    )
 
 
 def leftovers(workspace: Workspace) -> list[psutil.Process]:
@@ -237,10 +269,12 @@ class Supervisor:
     ) -> None:
         self._workspace = workspace
         self._lock = lock
-        self._say = on_event
+        self._on_event = on_event
         self._runs = {s.name: _Run(s, workspace.logs / f"{s.name}.log") for s in services}
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._written: list[tuple[State, int]] = []
+        self._is_well = True
 
     @property
     def urls(self) -> dict[str, str]:
@@ -251,10 +285,11 @@ class Supervisor:
 
         Raises:
             ServiceDown: a service failed to start; what had been started is stopped, and its log's end is told.
+            StackError: the workspace cannot be written.
         """
-        self._workspace.logs.mkdir(parents=True, exist_ok=True)
-        prune_run_logs(self._workspace)
         try:
+            self._workspace.logs.mkdir(parents=True, exist_ok=True)
+            prune_run_logs(self._workspace)
             while any(run.state not in ("ready", "done") for run in self._runs.values()):
                 self._look()
                 failed = next((run for run in self._runs.values() if run.state == "failed"), None)
@@ -263,6 +298,9 @@ class Supervisor:
                         f"{failed.service.name} did not start:\n{_tail(failed.log)}", f"the whole log is {failed.log}"
                     )
                 time.sleep(0.05)
+        except OSError as err:
+            self.stop()
+            raise _unwritable(self._workspace, err) from err
         except BaseException:
             self.stop()
             raise
@@ -287,10 +325,20 @@ class Supervisor:
         self._workspace.stack_file.unlink(missing_ok=True)
         self._lock.release()
 
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a log on a full disk, a terminal that is gone: no reason to stop watching
+            self._on_event(line)
+
     def _watch(self) -> None:
         looked_at = float("-inf")
         while not self._stopping.wait(0.25):
-            self._look()
+            try:
+                self._look()
+                self._is_well = True
+            except OSError as err:  # a full disk, no more processes: they pass, and somebody must still be watching
+                if self._is_well:
+                    self._say(f"the supervisor cannot do its work, and tries again: {err}")
+                self._is_well = False
             if time.monotonic() - looked_at >= LOOK_AT_LOGS_SECONDS:
                 looked_at = time.monotonic()
                 for run in self._runs.values():
@@ -298,7 +346,6 @@ class Supervisor:
 
     def _look(self) -> None:
         """One look at every service: start what may start, see who became ready, who died."""
-        before = [(run.state, run.num_restarts) for run in self._runs.values()]
         for run in self._runs.values():
             if run.state in ("waiting", "down"):
                 if time.monotonic() >= run.not_before and all(
@@ -307,8 +354,10 @@ class Supervisor:
                     self._launch(run)
             elif run.state in ("starting", "ready"):
                 self._check(run)
-        if before != [(run.state, run.num_restarts) for run in self._runs.values()]:
+        now = [(run.state, run.num_restarts) for run in self._runs.values()]
+        if now != self._written:
             self._write()
+            self._written = now
 
     def _launch(self, run: _Run) -> None:
         service = run.service
@@ -325,7 +374,7 @@ class Supervisor:
             run.state = "done"
         elif code is not None:
             self._died(run, code)
-        elif run.state == "starting" and not service.one_shot and _answers(service.health_url):
+        elif run.state == "starting" and not service.one_shot and answers(service.health_url):
             run.state = "ready"
             self._say(f"{service.name} is ready after {seconds:.1f} s" + (f": {service.url}" if service.url else ""))
         elif run.state == "starting" and seconds > service.start_seconds:
@@ -355,6 +404,7 @@ class Supervisor:
                 "state": run.state,
                 "pid": run.process.pid if run.process and run.process.poll() is None else None,
                 "url": run.service.url,
+                "health_url": run.service.health_url,
                 "restarts": run.num_restarts,
                 "log": str(run.log),
             }
@@ -364,6 +414,7 @@ class Supervisor:
         content = {
             "pid": own.pid,
             "started": own.create_time(),
+            "started_ticks": _ticks(own.pid),
             "workspace": str(self._workspace.root),
             "urls": self.urls,
             "services": services,
@@ -423,12 +474,13 @@ def _signal_group(process: subprocess.Popen[bytes], which: signal.Signals) -> No
         os.killpg(process.pid, which)
 
 
-def _answers(url: str | None) -> bool:
+def answers(url: str | None, *, timeout_seconds: float = 2.0) -> bool:
+    """Whether GET gives 200 in time; nothing to ask is as good."""
     if url is None:
         return True
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot know our loopback
     try:
-        with direct.open(url, timeout=2.0) as response:
+        with direct.open(url, timeout=timeout_seconds) as response:
             return bool(response.status == 200)
     except (OSError, http.client.HTTPException):  # refused, timed out, cut, or an HTTP status of 400 and more
         return False

@@ -39,6 +39,7 @@ def examine(settings: Settings) -> list[Check]:
         _workspace(settings),
         _memory(),
         *_assets(settings),
+        *_installation(settings),
         *_ports(settings),
         _program("git", "the lock of a model records the code revision", "apt install git"),
         _chromium(),
@@ -135,12 +136,21 @@ def _assets(settings: Settings) -> Iterator[Check]:
     )
 
 
-def _ports(settings: Settings) -> Iterator[Check]:
-    from components.supervisor import read_stack
+def _installation(settings: Settings) -> Iterator[Check]:
+    """What is half broken in it, each as a check of its own."""
+    from flows.health import examine
 
-    stack = read_stack(settings)
-    if stack and stack.get("urls"):
-        yield Check("stack", "ok", "running: " + ", ".join(f"{k} {v}" for k, v in stack["urls"].items()))
+    for found in examine(settings):
+        yield Check(found.part, found.level, found.what, found.remedy)
+
+
+def _ports(settings: Settings) -> Iterator[Check]:
+    from flows.health import port_holder
+    from flows.stack import describe
+
+    stack = describe(settings)
+    if stack.is_running:
+        yield Check("stack", "ok", "running: " + ", ".join(f"{k} {v}" for k, v in stack.urls.items()))
         return
     yield Check("stack", "ok", "not running")
     taken = []
@@ -151,7 +161,7 @@ def _ports(settings: Settings) -> Iterator[Check]:
             try:
                 probe.bind((settings.host, port))
             except OSError:
-                taken.append(f"{port} ({field.removesuffix('_port')})")
+                taken.append(f"{port} ({field.removesuffix('_port')}) by {port_holder(port) or 'another process'}")
     if taken:
         yield Check("ports", "note", f"taken: {', '.join(taken)}", "the next free one is used and printed")
     else:

@@ -176,7 +176,10 @@ def choose_ports(settings: Settings, on_event: OnEvent) -> dict[str, int]:
     for name, (host, port) in wished.items():
         ports[name] = free_port(port, host=host, taken=ports.values())
         if ports[name] != port:
-            on_event(f"port {port} is taken: {name} is on {ports[name]}")
+            from flows.health import port_holder
+
+            holder = "another service" if port in list(ports.values())[:-1] else port_holder(port) or "another process"
+            on_event(f"port {port} is taken by {holder}: {name} is on {ports[name]}")
     return ports
 
 

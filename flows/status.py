@@ -20,6 +20,8 @@ class Facts:
     feedback: dict[str, dict[str, int]] = field(default_factory=dict)
     """Table → fate → rows, and `unconsumed`."""
     problems: list[str] = field(default_factory=list)
+    findings: list[dict[str, str]] = field(default_factory=list)
+    """What is half broken: part, what, remedy, level (see `flows/health.py`)."""
 
     def as_dict(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -33,7 +35,10 @@ class Facts:
                 lines.append(f"  {service['name']:<12} {service['state']:<9} {service['url'] or ''}{again}")
         else:
             lines.append("  The stack is not running. Start it with: banyan up")
-        if self.num_leftovers:
+        for found in self.findings:
+            word = "Wrong" if found["level"] == "missing" else "Note"
+            lines.append(f"{word}: {found['part']}: {found['what']}  → {found['remedy']}")
+        if self.num_leftovers and not self.findings:
             lines.append(f"  {self.num_leftovers} processes of a killed stack are left. End them with: banyan down")
         for model in self.models:
             who = f"v{model['version']} serves" if model.get("version") else "no champion"
@@ -48,10 +53,16 @@ class Facts:
 def collect(settings: Settings) -> Facts:
     """Ask every store; one that does not answer is a problem in the list, never an error."""
     from flows import stack
+    from flows.health import examine
 
     now = stack.describe(settings)
     facts = Facts(now.is_running, str(settings.workspace.root), [dict(s) for s in now.services], now.num_leftovers)
-    for ask in (_models, _data, _feedback):
+    broken = examine(settings)
+    facts.findings = [dict(found.__dict__) for found in broken]
+    told = {found.part for found in broken if found.level == "missing"}
+    for part, ask in (("gateway", _models), ("data", _data), ("ledger", _feedback)):
+        if part in told:  # said already, with what to do; asking again would only wait
+            continue
         try:
             ask(facts, settings)
         except BanyanError as err:

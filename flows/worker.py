@@ -8,6 +8,7 @@ process has exited may come after the automation has scheduled the run anew, and
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import runpy
@@ -73,7 +74,10 @@ def take_up(
         age = now - run.state.timestamp if run.state else timedelta(0)
         process = living.get(str(run.id))
         is_crashed = run.state is not None and run.state.is_crashed()
-        if is_crashed and (run.run_count >= MAX_ATTEMPTS or not SETTLED < age < FORGOTTEN):
+        if is_crashed and run.run_count >= MAX_ATTEMPTS:
+            _let_go(str(run.id), str(run.parameters.get("table", "")))
+            continue
+        if is_crashed and not SETTLED < age < FORGOTTEN:
             continue
         if not is_crashed and (process is not None or age < patience):
             continue
@@ -82,6 +86,8 @@ def take_up(
                 process.kill()
         state = _next_state(run)
         client.set_flow_run_state(run.id, state, force=True)
+        if state.is_final():
+            _let_go(str(run.id), str(run.parameters.get("table", "")))
         taken[run.name] = state.name or state.type.value
     return taken
 
@@ -114,6 +120,18 @@ def _next_state(run: "FlowRun") -> "State":
     if run.run_count >= MAX_ATTEMPTS:
         return Crashed(message=f"its process was lost; {run.run_count} attempts were made")
     return Scheduled(name="AwaitingRetry", message="its process was lost; it goes on where it was")
+
+
+@functools.lru_cache(maxsize=256)  # once a run: what raises is not kept, and tried again
+def _let_go(run_id: str, table: str) -> None:
+    """Gives back what a retraining claimed that is given up here: its own hooks died with its process."""
+    if not table:
+        return
+    from components.ledger.outbox import lease_name
+    from components.ledger.store import Ledger
+
+    with Ledger(load_settings()) as ledger:
+        ledger.release(lease_name(table), holder=run_id)
 
 
 def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> None:

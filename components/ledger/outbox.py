@@ -44,11 +44,14 @@ def lease_name(table: str) -> str:
 
 
 def is_due(pending: Pending, policy: TriggerPolicy, now: float) -> bool:
-    """Whether there is enough feedback, and either it has stopped coming or the oldest has waited long enough."""
+    """Whether there is enough feedback, and either it has stopped coming or the oldest has waited long enough.
+
+    Rows may be of a later time than now, where somebody set the clock back: that is no reason to wait for that time.
+    """
     if pending.count < policy.minimum_feedback or pending.newest_at is None or pending.oldest_at is None:
         return False
-    quiet = now - pending.newest_at >= policy.quiet_seconds
-    return quiet or now - pending.oldest_at >= policy.longest_wait_seconds
+    quiet = abs(now - pending.newest_at) >= policy.quiet_seconds
+    return quiet or abs(now - pending.oldest_at) >= policy.longest_wait_seconds
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Bell:
     oldest_at: float | None = None
 
     def is_silent(self, pending: Pending, now: float) -> bool:
-        return pending.oldest_at == self.oldest_at and now - self.rung_at < RING_AGAIN_SECONDS
+        return pending.oldest_at == self.oldest_at and 0 <= now - self.rung_at < RING_AGAIN_SECONDS
 
 
 @dataclass
@@ -82,7 +85,7 @@ class Relay:
         Raises:
             LedgerError: the ledger did not answer.
         """
-        if self.now() < self.quiet_until:
+        if 0 < self.quiet_until - self.now() <= LONGEST_PAUSE_SECONDS:  # more: the clock was set back
             return
         try:
             while rows := self.ledger.undelivered(limit=BATCH):

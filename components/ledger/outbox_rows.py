@@ -29,10 +29,11 @@ class OutboxRows(LedgerQueries):
 
     def undelivered(self, *, limit: int = 100, to: Destination = "prefect") -> list[OutboxRow]:
         """What is due to be delivered now, oldest first."""
-        due = outbox.c.delivered_at.is_(None) & (outbox.c.next_attempt_at <= self._now())
-        due &= outbox.c.destination == to
+        # What was never tried is always due: its time lies ahead where the clock was set back.
+        due = (outbox.c.next_attempt_at <= self._now()) | (outbox.c.num_attempts == 0)
+        mine = outbox.c.delivered_at.is_(None) & (outbox.c.destination == to)
         columns = [outbox.c[name] for name in OutboxRow.__dataclass_fields__]
-        query = select(*columns).where(due).order_by(outbox.c.sequence).limit(limit)
+        query = select(*columns).where(mine, due).order_by(outbox.c.sequence).limit(limit)
         return [OutboxRow(**row._mapping) for row in self._all(query)]
 
     def num_undelivered(self, *, to: Destination = "prefect") -> int:

@@ -35,7 +35,8 @@ def train(folder: str, num_steps: int, seconds_per_step: float) -> int:
 
 
 @flow(flow_run_name="staged {num_steps}")
-def staged(folder: str, num_steps: int = 3, seconds_per_step: float = 0.1, quiet: bool = False):
+def staged(folder: str, num_steps: int = 3, seconds_per_step: float = 0.1, quiet: bool = False, table: str = ""):
+    del table  # the run's word for what it claimed
     prepare(folder)
     train(folder, num_steps, seconds_per_step)
     return Completed(name="NotEnoughFeedback") if quiet else Completed()

@@ -6,6 +6,8 @@ import time
 
 import pytest
 
+from components.ledger.outbox import lease_name
+from components.ledger.store import Ledger
 from components.supervisor import leftovers
 from flows.worker import RUN_ID
 
@@ -61,8 +63,10 @@ def test_a_worker_and_its_flow_killed_together_are_both_taken_up(small_stack, tm
     assert steps_of(tmp_path) == [str(n) for n in range(60)]
 
 
-def test_a_run_that_keeps_losing_its_process_ends_crashed(small_stack, tmp_path):
-    run_id = small_stack.run(folder=str(tmp_path), num_steps=2000, seconds_per_step=0.1)
+def test_a_run_that_keeps_losing_its_process_ends_crashed_and_gives_back_what_it_claimed(small_stack, tmp_path):
+    run_id = small_stack.run(folder=str(tmp_path), num_steps=2000, seconds_per_step=0.1, table="small")
+    with Ledger(small_stack.settings) as ledger:
+        assert ledger.lease(lease_name("small"), holder=run_id, seconds=7200)
     deadline = time.monotonic() + 240
     killed = 0
     while small_stack.read(run_id).run_count < 4 or small_stack.read(run_id).state == "RUNNING":
@@ -75,6 +79,8 @@ def test_a_run_that_keeps_losing_its_process_ends_crashed(small_stack, tmp_path)
     time.sleep(6)  # longer than it takes to be taken up
     assert small_stack.read(run_id).state == "CRASHED"
     assert killed == 4
+    with Ledger(small_stack.settings) as ledger:
+        assert not ledger.is_leased(lease_name("small")), "the next retraining would be refused for two hours"
 
 
 def test_the_whole_stack_killed_in_the_middle_finishes_the_run_after_a_restart(make_small_stack, tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,7 @@ from contextlib import contextmanager
 import psutil
 import pytest
 
-from components.errors import PortTaken, ServiceDown, WorkspaceBusy
+from components.errors import PortTaken, ServiceDown, StackError, WorkspaceBusy
 from components.settings import Settings
 from components.supervisor import (
     MARKER,
@@ -20,6 +21,7 @@ from components.supervisor import (
     claim,
     end_leftovers,
     free_port,
+    is_running,
     leftovers,
     prune_run_logs,
     read_stack,
@@ -93,6 +95,41 @@ def test_addresses_of_a_stack_whose_process_id_now_belongs_to_another_are_not_gi
     settings.workspace.stack_file.write_text(json.dumps({"pid": os.getpid(), "started": 1.0, "urls": {"mlflow": "x"}}))
     with pytest.raises(ServiceDown):
         addresses(settings)
+
+
+def test_a_clock_that_is_set_does_not_make_a_running_stack_look_gone(settings, monkeypatch):
+    with supervised(settings, Service("sleeper", SLEEP)):
+        of_the_day = psutil.Process.create_time
+        monkeypatch.setattr(psutil.Process, "create_time", lambda self: of_the_day(self) - 3600.0)
+        assert is_running(read_stack(settings))
+
+
+def test_a_disk_that_is_full_for_a_while_does_not_end_the_watch(settings, monkeypatch):
+    heard = []
+    with supervised(settings, Service("sleeper", SLEEP), on_event=heard.append) as supervisor:
+        pid, write = pid_of(settings, "sleeper"), supervisor._write
+
+        def full():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(supervisor, "_write", full)
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: any("No space left" in line for line in heard))
+        monkeypatch.setattr(supervisor, "_write", write)
+        until(lambda: pid_of(settings, "sleeper") not in (None, pid))
+
+
+def test_a_workspace_that_cannot_be_written_is_said_with_what_to_do(settings, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Supervisor, "_write", full)
+    said = pytest.raises(StackError, match=r"No space left on device.*free some space")
+    with said, supervised(settings, Service("sleeper", SLEEP)):
+        pass
+    assert leftovers(settings.workspace) == []
+    with claim(settings.workspace):
+        pass
 
 
 def test_a_service_starts_only_after_those_it_depends_on(settings, tmp_path):

@@ -203,6 +203,24 @@ def test_feedback_is_due_when_it_is_enough_and_quiet_or_old(count, since_newest,
     assert is_due(Pending(count, now - since_oldest, now - since_newest, 9), POLICY, now) is due
 
 
+@pytest.mark.parametrize("seconds", [3600.0, 90.0, -30.0, -600.0])
+def test_a_clock_that_is_set_makes_nothing_wait_for_a_time_that_was(relay, prefect, give, clock, seconds):
+    give(1)
+    prefect.down = True
+    for _ in range(3):
+        relay.step()
+        clock.time += 8
+    give(2, 3)
+    prefect.down = False
+    clock.time += seconds
+    for _ in range(80):
+        relay.step()
+        clock.time += 1
+    delivered = [event for event in prefect.events if event["event"] != READY]
+    assert len(delivered) == 3
+    assert prefect.rings(), "feedback of a later time than now was waited for"
+
+
 def test_a_trigger_recipe_with_a_typo_ends_the_relay_with_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
     (tmp_path / "trigger.yaml").write_text("kind: trigger\nminimum_fedback: 3\n")

@@ -1,0 +1,275 @@
+"""Faults, and the fenced-off place in which they can be real without harming anybody else.
+
+The place is a network, a file system and a set of processes of its own (Linux namespaces, by util-linux' `unshare`; no
+root is needed where the kernel allows user namespaces): the network is cut by taking its loopback device down, the disk
+is a tmpfs that really is full, and whatever is left of it ends with it. The clock that jumps is `jumping_clock.c`,
+loaded into the stack's processes and not into the one that looks at them.
+"""
+
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from components.supervisor import leftovers
+from tests.fault.small_loop import Installation
+
+FENCED = "_FENCED_OFF"
+FENCE = ("unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+SOURCE = Path(__file__).with_name("jumping_clock.c")
+SERVICES = ("prefect", "mlflow", "gateway", "relay", "dashboard", "worker")
+JUMPS = (3600.0, 90.0, -30.0, -600.0)
+"""Seconds: a laptop that slept, a machine without a clock that was set right, small and large steps back."""
+
+
+# ---------------------------------------------------------------- the place
+
+
+def fence_off(module: str) -> None:
+    """Runs this program anew, as a module, within the fence; returns where it is there already.
+
+    Raises:
+        SystemExit: this machine allows no such fence.
+    """
+    if os.environ.get(FENCED):
+        _loopback(up=True)
+        return
+    for command in (FENCE, (*FENCE[:1], "--user", "--map-root-user", *FENCE[1:])):
+        if shutil.which("unshare") and _works([*command, "true"]):
+            os.environ[FENCED] = "1"
+            os.execvp(command[0], [*command, sys.executable, "-m", module, *sys.argv[1:]])
+    raise SystemExit("the campaign needs Linux namespaces: util-linux's unshare, as root or with user namespaces")
+
+
+def _works(command: Sequence[str]) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def disk(folder: Path, *, megabytes: int) -> None:
+    """Mounts a disk of that size on the folder; within the fence, so that it goes with it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
+
+
+def _loopback(*, up: bool) -> None:
+    """Takes the fence's network device up or down."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        request = struct.pack("16sh", b"lo", 1 if up else 0)  # SIOCSIFFLAGS with IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, request)
+
+
+class Clock:
+    """The wall clock of the stack's processes; what they count seconds with stays true."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.library, self._offset = folder / "clock", folder / "clock.so", 0
+        self._write()
+        compiler = shutil.which("cc")
+        self.is_there = compiler is not None
+        if compiler:
+            built = ["-O2", "-shared", "-fPIC", "-o", str(self.library), str(SOURCE), "-ldl"]
+            subprocess.run([compiler, *built], check=True)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a process needs to have it; nothing where there is no C compiler."""
+        return {"LD_PRELOAD": str(self.library), "JUMPING_CLOCK": str(self.file)} if self.is_there else {}
+
+    def jump(self, seconds: float) -> None:
+        self._offset += round(seconds * 1e6)
+        self._write()
+
+    def _write(self) -> None:
+        mode = "r+b" if self.file.exists() else "wb"
+        with self.file.open(mode) as file:  # in place: processes have it mapped
+            file.write(struct.pack("q", self._offset))
+
+
+# ---------------------------------------------------------------- the faults
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens, when, and for how long."""
+
+    kind: str
+    """kill | freeze | cut | disk | clock | power."""
+    target: str
+    at: float
+    """Seconds after the round's beginning."""
+    seconds: float = 0.0
+    """How long it lasts; of a clock: how far it jumps."""
+
+    @property
+    def loses_runs(self) -> bool:
+        """Whether a flow run may lose its process by it."""
+        return self.kind == "power" or (self.kind == "kill" and self.target in ("run", "supervisor", "worker"))
+
+    def __str__(self) -> str:
+        lasting = f" for {self.seconds:.0f} s" if self.seconds else ""
+        if self.kind == "clock":
+            lasting = f" by {self.seconds:+.0f} s"
+        return f"{self.at:5.1f} {self.kind} {self.target}{lasting}"
+
+
+MOST_LOSSES = 3
+"""Of a round: a run that lost its process four times is given up, rightly."""
+
+
+def draw(draws: random.Random, *, num_faults: int, within: float, has_clock: bool) -> list[Fault]:
+    """The faults of a round, in order, within its first `within` seconds."""
+    kinds = {"kill": 10, "freeze": 3, "cut": 2, "disk": 2, "clock": 2 if has_clock else 0, "power": 1}
+    found: list[Fault] = []
+    while len(found) < num_faults:
+        [kind] = draws.choices([*kinds], weights=[*kinds.values()])
+        at = round(draws.random() * within, 1)
+        if kind == "kill":
+            target = draws.choice((*SERVICES, "run", "run", "run", "worker's child", "supervisor"))
+            fault = Fault(kind, target, at)
+        elif kind == "freeze":
+            fault = Fault(kind, draws.choice((*SERVICES, "run")), at, draws.choice((4.0, 12.0, 30.0)))
+        elif kind == "clock":
+            fault = Fault(kind, "the stack", at, draws.choice(JUMPS))
+        elif kind == "power":
+            fault = Fault(kind, "everything", at)
+        elif kind == "cut":
+            fault = Fault(kind, "the network", at, draws.choice((5.0, 20.0, 60.0)))
+        else:
+            fault = Fault(kind, "the disk", at, draws.choice((3.0, 10.0)))
+        if not (fault.loses_runs and sum(one.loses_runs for one in found) == MOST_LOSSES):
+            found.append(fault)
+    return sorted(found, key=lambda fault: fault.at)
+
+
+class Inflictor(threading.Thread):
+    """Inflicts a round's faults, beginning when it is started, until all are over or it is told that the round is.
+
+    A process that is not there yet is waited for; a fault that met nothing does not count.
+    """
+
+    def __init__(self, installation: Installation, faults: Sequence[Fault], *, clock: Clock) -> None:
+        super().__init__(name="inflictor", daemon=True)
+        self._installation, self._clock = installation, clock
+        self._draws = random.Random(repr(faults))
+        self._faults = faults
+        self.done: list[Fault] = []
+        self.said: list[str] = []
+        self.is_over = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        begun = time.monotonic()
+        ends: list[tuple[float, Callable[[], None]]] = []
+        waiting = list(self._faults)
+
+        def later(seconds: float, end: Callable[[], None]) -> None:
+            ends.append((time.monotonic() - begun + seconds, end))
+
+        try:
+            while ends or (waiting and not self.is_over.is_set()):
+                now = time.monotonic() - begun
+                for due in [end for end in ends if end[0] <= now]:
+                    ends.remove(due)
+                    due[1]()
+                for fault in [one for one in waiting if one.at <= now]:
+                    if hit := self._inflict(fault, later):
+                        waiting.remove(fault)
+                        self.done.append(fault)
+                        self.said.append(f"{fault}: at {now:.1f}, {hit}")
+                time.sleep(0.05)
+        except BaseException as err:  # told by whoever joins
+            self.error = err
+        finally:
+            for _, end in ends:
+                end()
+        self._see_to_the_stack()
+
+    def _inflict(self, fault: Fault, later: Callable[[float, Callable[[], None]], None]) -> str:
+        """What it hit; empty where there was nothing to hit."""
+        workspace = self._installation.settings.workspace
+        if fault.kind == "power":
+            found = [*self._supervisor(), *leftovers(workspace)]
+            self._kill(found)
+            self._kill(leftovers(workspace))  # born in between
+            later(1.0, self._see_to_the_stack)
+            return f"{len(found)} processes"
+        if fault.kind in ("kill", "freeze"):
+            found = self._supervisor() if fault.target == "supervisor" else self._processes(fault.target)
+            if not found:
+                return ""
+            if fault.kind == "freeze":
+                self._send(found, signal.SIGSTOP)
+                later(fault.seconds, lambda: self._send(found, signal.SIGCONT))
+            else:
+                self._kill(found)
+            if fault.target == "supervisor":
+                later(2.0, self._see_to_the_stack)
+            return f"process {found[0].pid}"
+        if fault.kind == "cut":
+            _loopback(up=False)
+            later(fault.seconds, lambda: _loopback(up=True))
+        elif fault.kind == "disk":
+            ballast = workspace.root / "ballast"
+            _fill(ballast)
+            later(fault.seconds, lambda: ballast.unlink(missing_ok=True))
+        elif fault.kind == "clock":
+            self._clock.jump(fault.seconds)
+        return fault.target
+
+    def _processes(self, target: str) -> list[psutil.Process]:
+        """One of a service's, or a flow run's; frozen, a service stands still with all that it has started."""
+        if target == "run":
+            found = self._installation.flow_runs()
+            return [self._draws.choice(found)] if found else []
+        process = self._installation.service("worker" if target == "worker's child" else target)
+        if process is None:
+            return []
+        if target == "worker's child":
+            with contextlib.suppress(psutil.Error):
+                return process.children()[:1]
+            return []
+        return [process]
+
+    def _supervisor(self) -> list[psutil.Process]:
+        process = self._installation.process
+        with contextlib.suppress(psutil.Error):
+            return [psutil.Process(process.pid)] if process and process.poll() is None else []
+        return []
+
+    def _kill(self, found: Sequence[psutil.Process]) -> None:
+        self._send(found, signal.SIGKILL)
+        psutil.wait_procs(found, timeout=10)
+
+    @staticmethod
+    def _send(found: Sequence[psutil.Process], what: signal.Signals) -> None:
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(what)
+
+    def _see_to_the_stack(self) -> None:
+        """What a person does whose stack is gone."""
+        process = self._installation.process
+        if process is None or process.poll() is not None:
+            self._installation.start()
+
+
+def _fill(ballast: Path) -> None:
+    """Until not a byte more goes onto the disk."""
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 4096, 1):
+            with contextlib.suppress(OSError):
+                while True:
+                    file.write(bytes(size))

@@ -1,5 +1,7 @@
 """Parts of pages in which somebody does something: ask, judge, retrain, turn a page."""
 
+import json
+
 import streamlit as st
 
 from components.ledger.schema import FATES
@@ -65,7 +67,11 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
         st.button(say("playground.approve"), icon=":material/thumb_up:", on_click=_send, args=(answered, "approve"))
         st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if seat.labels:
+        if seat.labels and seat.task == "multilabel":
+            hint = say("playground.correction.choose")
+            some = st.multiselect(say("playground.correct"), seat.labels, placeholder=hint, width=260)
+            right = json.dumps(some, ensure_ascii=False) if some else None
+        elif seat.labels:
             others = [label for label in seat.labels if label != answered.output]
             hint = say("playground.correction.choose")
             right = st.selectbox(say("playground.correct"), others, index=None, placeholder=hint, width=260)

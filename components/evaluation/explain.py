@@ -214,6 +214,8 @@ def _weighed(
         choices = _types(out[0].float().softmax(-1), model, text, reading)
     elif task.head == "classifier":
         names = {int(number): str(name) for number, name in (model.config.id2label or {}).items()}
+        if reading.each_by_itself:
+            return _each(out[0].float().sigmoid().tolist(), reading, names)
         choices = [_ranked(out[0].float().softmax(-1), reading.chosen[0], lambda number: names[number])]
     else:
         rows = out[0].float().softmax(-1)  # (written, V)
@@ -222,6 +224,17 @@ def _weighed(
             for row, number in zip(rows, reading.chosen, strict=True)
         ]
     return tuple(Weighed(said=one.said, probability=one.probability, others=one.others) for one in choices)
+
+
+def _each(p: list[float], reading: Reading, names: dict[int, str]) -> tuple[Weighed, ...]:
+    """Every label against its being left out, the least sure first."""
+    found = []
+    for number, share in enumerate(p):
+        is_said, name = number in reading.chosen, names[number]
+        said, other = (name, f"not {name}") if is_said else (f"not {name}", name)
+        sure = share if is_said else 1 - share
+        found.append(Weighed(said=said, probability=sure, others=((other, 1 - sure),)))
+    return tuple(sorted(found, key=lambda one: (one.probability, one.said))[:NUM_CHOICES])
 
 
 def _ranked(p: "torch.Tensor", chosen: int, name: Any) -> Choice:

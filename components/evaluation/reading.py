@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UsageError
-from components.tasks.base import Task, Writer
+from components.tasks.base import Task, Writer, column_type
 from components.tasks.spans import WORD, windows
 
 if TYPE_CHECKING:
@@ -56,6 +56,8 @@ class Reading:
     """The answer's tokens, where a decoder writes them after what the encoder reads."""
     allowed: list[int] | None = None
     """(T,) 1 where an answer may lie; of a span head."""
+    each_by_itself: bool = False
+    """Of labels of which a text may have several: each is said or not, whatever the others are."""
 
     def scores(self, logits: Any) -> "torch.Tensor":
         """(N,) log-probability of the answer, from what a head gave for N readings of the same shape."""
@@ -64,6 +66,11 @@ class Reading:
         if self.allowed is not None:
             first, last = (self.within(one) for one in logits)  # (N, T)
             return first[:, self.chosen[0]] + last[:, self.chosen[1]]
+        if self.each_by_itself:
+            import torch
+
+            signs = torch.tensor([1.0 if i in self.chosen else -1.0 for i in range(logits.shape[-1])])
+            return torch.nn.functional.logsigmoid(logits.float() * signs.to(logits.device)).sum(-1)
         logprobs = logits.float().log_softmax(-1)  # (N, labels) or (N, len(deciding), V)
         if logprobs.dim() == 2:
             return logprobs[:, self.chosen[0]]
@@ -110,13 +117,16 @@ def read(task: Task, tokenizer: "PreTrainedTokenizerBase", text: str, output: st
 
 
 def _label(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> Reading:
-    del task
     found = tokenizer(text, truncation=True, return_offsets_mapping=True, verbose=False)
     numbers = {str(name): int(number) for number, name in model.config.id2label.items()}
-    if output not in numbers:
+    several = column_type(task, task.columns[1]) == "json"
+    said = [str(one) for one in _json(output, list)] if several else [output]
+    if not set(said) <= set(numbers):
         raise UsageError(f"{output[:40]!r} is no label of this model", f"its labels are: {', '.join(sorted(numbers))}")
     places = _places(found["offset_mapping"], [kind == 0 for kind in _kinds(found, 0)])
-    return Reading(found["input_ids"], places, list(range(len(places))), [numbers[output]])
+    return Reading(
+        found["input_ids"], places, list(range(len(places))), [numbers[one] for one in said], each_by_itself=several
+    )
 
 
 def _tags(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> Reading:

@@ -149,6 +149,13 @@ class Task(Protocol):
         """Sum of the cross-entropies in nats, and over how many targets: both scalars."""
         ...
 
+    def settle(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", held_out: "pd.DataFrame") -> None:
+        """What of a trained model's configuration is chosen on the rows that its training held out; by default nothing.
+
+        Called once, before the model is saved, where rows were held out.
+        """
+        del model, tokenizer, held_out
+
     def answer(
         self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]
     ) -> list[Answer]:

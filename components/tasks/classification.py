@@ -68,7 +68,7 @@ class Classification(Task):
 
         answers: list[Answer | None] = [None] * len(texts)
         names: dict[int, str] = model.config.id2label  # type: ignore[assignment]
-        for batch in _batches_of_like_length(texts):
+        for batch in batches_of_like_length(texts):
             chosen = [texts[i] for i in batch]
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt").to(model.device)
             with torch.inference_mode():
@@ -126,7 +126,7 @@ class Classification(Task):
         return self.score(answers, test)
 
 
-def _batches_of_like_length(texts: Sequence[str]) -> list[list[int]]:
+def batches_of_like_length(texts: Sequence[str]) -> list[list[int]]:
     """Positions, shortest texts first: little padding, and always the same batches for the same texts."""
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     return [order[i : i + BATCH_SIZE] for i in range(0, len(order), BATCH_SIZE)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from components.errors import RecipeError
 from components.models import pretrained
 from components.recipes import Finetune
-from components.tasks.base import Task
+from components.tasks.base import Task, column_type
 from components.training import result
 from components.training.lock import Lock
 from components.training.loop import Fitted
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 def check(recipe: Finetune, task: Task) -> None:
     """Raise RecipeError where the task's answers cannot be voted on."""
-    if recipe.ensemble and recipe.ensemble.method == "vote" and task.head != "classifier":
+    if (
+        recipe.ensemble
+        and recipe.ensemble.method == "vote"
+        and (task.head != "classifier" or column_type(task, task.columns[1]) != "label")
+    ):
         raise RecipeError(
             f"{recipe.name}: ensemble.method vote: {task.name} has no labels to vote for", "take average_weights"
         )

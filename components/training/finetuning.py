@@ -175,6 +175,8 @@ def _train(
         metrics["heldout_loss"] = measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
     model = pretrained.merged(whole())
+    if len(held_out):
+        task.settle(model, tokenizer, held_out)
     return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, world=world)
 
 

@@ -36,6 +36,8 @@ def shaped(answered: Answered, task: str) -> Shaped:
     """An answer that is not what its task promises is shown as it came."""
     if task == "entities":
         return _spans(answered)
+    if task == "multilabel":
+        return _labels(answered)
     if task == "question_answering":
         return _context(answered)
     if task == "translation":
@@ -65,6 +67,15 @@ def _spans(answered: Answered) -> Shaped:
     except (ValueError, TypeError, KeyError):
         return Shaped("text", (Piece(answered.output),))
     return Shaped("spans", _cut(answered.question, places), is_empty=not places)
+
+
+def _labels(answered: Answered) -> Shaped:
+    try:
+        found = [str(one) for one in json.loads(answered.output)]
+    except (ValueError, TypeError):
+        return Shaped("text", (Piece(answered.output),))
+    pieces = [piece for label in found for piece in (Piece(label, " "), Piece(" "))]
+    return Shaped("spans", tuple(pieces), is_empty=not found)
 
 
 def _context(answered: Answered) -> Shaped:

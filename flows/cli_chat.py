@@ -1,6 +1,6 @@
 """`banyan search` and `banyan chat`: what the workspace's own documents say."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -42,7 +42,7 @@ def search(
 
     settings = read_settings()
     if not query.strip():
-        raise UsageError("the query is empty", "say what to look for")
+        _refuse("the query is empty", "say what to look for")
     known = _graph(graph, settings)
     index = index_of(settings, tables=tuple(table or ()))
     embed = minilm(assets.weights("minilm", settings=settings)) if meaning else None
@@ -58,6 +58,10 @@ def search(
     lines += [f"see also: {other} ({', '.join(shared[:3])})" for other, _, shared in near]
     related = [{"document": other, "score": score, "shared": shared} for other, score, shared in near]
     say(as_json, {"query": query, "found": rows, "related": related}, *(lines or ["nothing was found"]))
+
+
+def _refuse(message: str, remedy: str) -> NoReturn:
+    raise UsageError(message, remedy)
 
 
 def _graph(name: str, settings: "Settings") -> "Graph | None":
@@ -113,7 +117,11 @@ class Talk:
         self._last = ""
 
     def take(self, line: str) -> tuple[dict[str, Any], list[str]]:
-        """What comes of a line that was typed: the gateway's reply, and the same for people."""
+        """What comes of a line that was typed: the gateway's reply, and the same for people.
+
+        Raises:
+            UsageError: a command that there is not, or nothing to rate yet; and as `gateway.chat`.
+        """
         from flows import gateway
 
         word, _, rest = line.partition(" ")

@@ -39,6 +39,25 @@ def list_tasks(
     print(json.dumps({"tasks": found}, ensure_ascii=False) if as_json else "\n".join(lines), flush=True)
 
 
+@app.command()
+def harness(
+    model: Annotated[str, typer.Argument(help="A registered causal model (generation@2), or an asset (smollm2).")],
+    path: Annotated[Path, typer.Argument(help="A task of the LM Evaluation Harness (YAML), or a folder of them.")],
+    max_rows: Annotated[int | None, typer.Option("--max-rows", min=1, help="Of each task, the first so many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")] = False,
+) -> None:
+    """Measure a causal model by the LM Evaluation Harness on local task files (the extra `eval`)."""
+    from components.evaluation.harness import run_harness
+    from components.settings import load_settings
+
+    found = run_harness(model, path, settings=load_settings(), max_rows=max_rows)
+    lines = [f"{found['model']}, lm-eval {found['lm_eval']}"]
+    for task, figures in found["tasks"].items():
+        told = ", ".join(f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float))
+        lines.append(f"  {task}: {told}")
+    print(json.dumps(found, ensure_ascii=False, default=str) if as_json else "\n".join(lines), flush=True)
+
+
 def tasks(settings: "Settings") -> list[dict[str, Any]]:
     """Every task with its metrics, its newest champion (null without a running stack) and its last result."""
     from components.tasks import all_tasks

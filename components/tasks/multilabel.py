@@ -105,10 +105,10 @@ class MultiLabel(Classification):
             right = [name in own for own in has]
             if not any(right):
                 continue
-            tried = [0.05 * step for step in range(2, 19)]
+            tried = [step / 20 for step in range(2, 19)]
             scores = {t: _f1([row[int(k)] >= t for row in rows], right) for t in tried}
             best = max(scores.values())
-            found[name] = round(min((t for t in tried if scores[t] == best), key=lambda t: abs(t - THRESHOLD)), 2)
+            found[name] = sorted((abs(t - THRESHOLD), t) for t in tried if scores[t] == best)[0][1]
         model.config.thresholds = found
 
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -3,6 +3,7 @@
     make bench NAME=tasks
     TASKS=entities,code make bench NAME=tasks          # only by these recipes
     PUBLIC=DIR make bench NAME=tasks                   # and public sets: wnut17/, scitldr/, xquad/
+    STEPS=4 TEST_ROWS=10 make bench NAME=tasks         # only whether it runs: so many steps and test rows each
 
 Data are built from the pinned assets, or read from the public files; figures have 95 % bootstrap intervals over test
 rows. The weights are a function of the recipe and its data, so that the figures repeat on the same kind of machine.
@@ -59,6 +60,7 @@ class Case:
 OWN = (
     Case("classification", "demo-data", "library"),
     Case("classification, recurrent from nothing", "demo-data", "library-lstm"),
+    Case("multi-label classification", "behaviour-data", "behaviour"),
     Case("entities", "entities-data", "entities"),
     Case("question answering", "questions-data", "questions"),
     Case("summarisation", "demo-data", "summary"),
@@ -66,6 +68,7 @@ OWN = (
     Case("translation, encoder-decoder from nothing", "translation-data", "translation-scratch"),
     Case("generation", "generation-data", "generation"),
     Case("code", "code-data", "code"),
+    Case("dialogue with passages", "dialogue-data", "dialogue"),
 )
 
 
@@ -108,7 +111,7 @@ class Bench:
     def measure(self, case: Case) -> dict[str, Any]:
         """Figure → [value, low, high] of model and baseline, and what they were made by."""
         loaded = load_recipe(RECIPES / f"{case.recipe}.yaml")
-        recipe = Finetune.model_validate(loaded.model_dump() | case.fields)
+        recipe = Finetune.model_validate(loaded.model_dump() | case.fields | _smaller(loaded.max_test_rows))
         task, data = get_task(recipe.task), self.built(case)
         model_dir, made_by = self.trained(recipe, data)
         labels = table_info(data, recipe.table).labels
@@ -166,6 +169,15 @@ class Bench:
     def clean(self) -> None:
         for data in self.data.values():
             shutil.rmtree(data.parent, ignore_errors=True)
+
+
+def _smaller(max_test_rows: int | None) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if steps := os.environ.get("STEPS"):
+        fields |= {"num_steps": int(steps), "num_epochs": None}
+    if rows := os.environ.get("TEST_ROWS"):
+        fields["max_test_rows"] = min(int(rows), max_test_rows or int(rows))
+    return fields
 
 
 def figures(model: "pd.DataFrame", plain: "pd.DataFrame", task: Task) -> dict[str, Any]:

@@ -97,6 +97,8 @@ class Task(Protocol):
     example: str
     """An input that makes sense to a reader."""
     baseline_name: str
+    tables: str = ""
+    """The task whose tables it is trained on and measured by, which has the same columns; empty: its own."""
     distinct_texts: bool = True
     """Whether two texts that are nearly the same count as one row; not where several questions share a document."""
 

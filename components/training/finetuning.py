@@ -69,7 +69,7 @@ def finetune(
         raise RecipeError(f"{recipe.name}: class_weights: {task.name} has no one label a text", "leave it out")
     distributed.check(recipe, world)
     info = tables.table_info(data_dir, recipe.table)
-    if info.task != task.name:
+    if info.task != (task.tables or task.name):
         raise MappingError(
             f"table {recipe.table!r} is of task {info.task}, not {task.name}", "change the recipe's task"
         )

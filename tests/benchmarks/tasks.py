@@ -60,8 +60,10 @@ class Case:
 OWN = (
     Case("classification", "demo-data", "library"),
     Case("classification, recurrent from nothing", "demo-data", "library-lstm"),
+    Case("classification by a prompt", "demo-data", "library-prompt"),
     Case("multi-label classification", "behaviour-data", "behaviour"),
     Case("entities", "entities-data", "entities"),
+    Case("entities by a prompt", "entities-data", "entities-prompt"),
     Case("question answering", "questions-data", "questions"),
     Case("summarisation", "demo-data", "summary"),
     Case("translation", "translation-data", "translation"),

@@ -23,7 +23,7 @@ def targets(task):
     kind = column_type(task, task.columns[1])
     if kind != "json":
         return NAMES
-    if task.head == "tagger":
+    if task.head == "tagger" or task.tables == "entities":
         spans = [json.dumps([{"text": name, "type": "thing"}]) for name in NAMES]
         return [task.fit(text, span) for text, span in zip(TEXTS, spans, strict=True)]
     return [task.fit(text, name) for text, name in zip(texts(task), NAMES, strict=True)]

@@ -26,6 +26,7 @@ class GrowingLayer(DynamicLayer):
         self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put the new tokens' behind the others; gives all of them, as views."""
+        assert self.keys is not None and self.values is not None
         length = self.keys.shape[2]
         end = length + key_states.shape[2]
         if self._rooms is None or self.keys is not self._written or end > self._rooms[0].shape[2]:

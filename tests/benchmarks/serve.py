@@ -10,7 +10,7 @@ twice at most, on that server's time (`broken` counts them); a server that goes 
 llama.cpp's own server is `LLAMA_SERVER=PATH`; without, the same server out of xllamacpp's wheel, in an environment of
 its own under .bench/serve. Sizes: SERVE_CLIENTS=1,8,32 SERVE_REQUESTS=2 (a client) SERVE_PROMPT=128 SERVE_ANSWER=128
 SERVE_THREADS (default: half the processors, one at least) SERVE_ENGINES=torch,openvino SERVE_PEERS=transformers,llama
-SERVE_READY_SECONDS=600 (for a server to come up) SERVE_SECONDS=400 (for a server's measurements).
+SERVE_READY_SECONDS=600 (for a server to come up) SERVE_SECONDS=240 (for a server's measurements).
 """
 
 import asyncio
@@ -48,7 +48,7 @@ THREADS = int(os.environ.get("SERVE_THREADS", str(max(1, (os.cpu_count() or 2) /
 ENGINES = [one for one in os.environ.get("SERVE_ENGINES", "torch,openvino").split(",") if one]
 PEERS = [one for one in os.environ.get("SERVE_PEERS", "transformers,llama").split(",") if one]
 READY_SECONDS = float(os.environ.get("SERVE_READY_SECONDS", "600"))
-MOST_SECONDS = float(os.environ.get("SERVE_SECONDS", "400"))
+MOST_SECONDS = float(os.environ.get("SERVE_SECONDS", "240"))
 TRIES = 3
 XLLAMACPP = "xllamacpp==2026.10.11549"
 LLAMA = """
@@ -373,6 +373,7 @@ def main() -> int:
         return 0
     from transformers import AutoTokenizer
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers go with whoever is told to stop
     results: dict[str, Any] = {}
     reasons: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="banyan-serve-") as scratch:

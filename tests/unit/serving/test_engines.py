@@ -1,6 +1,7 @@
 """The torch engine on small random models, as training leaves them on disk."""
 
 import asyncio
+import hashlib
 
 import pytest
 
@@ -45,7 +46,9 @@ def test_an_answer_does_not_depend_on_who_asks_at_the_same_time(folder):
 
 def test_what_shapes_an_answer_is_told_for_the_receipt(folder):
     engine = TorchEngine(REF, folder, task="classification")
-    assert engine.generation == {"engine": "torch", "precision": "float32", "max_length_tokens": 16}
+    told = {"engine": "torch", "precision": "float32", "max_length_tokens": 16}
+    tokenizer = hashlib.sha256((folder / "tokenizer.json").read_bytes()).hexdigest()
+    assert engine.generation == {**told, "tokenizer_sha256": tokenizer}
     assert engine.template_sha256 == template_sha256(get_task("classification"))
     assert engine.ref == REF
 

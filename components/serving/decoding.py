@@ -191,10 +191,13 @@ class Decoder:
         elif how.temperature == 0:
             token = int(logprobs.argmax())
         else:
-            probabilities, order = (logits / how.temperature).softmax(-1).sort(descending=True)
+            probabilities = (logits / how.temperature).softmax(-1)
+            likeliest, order = probabilities.sort(descending=True)
             # The likeliest tokens that reach top_p together (Holtzman et al. 2020): the first is always among them.
-            probabilities[probabilities.cumsum(-1) - probabilities >= how.top_p] = 0
-            token = int(order[torch.multinomial(probabilities, 1, generator=draft.generator)])
+            probabilities[order[likeliest.cumsum(-1) - likeliest >= how.top_p]] = 0
+            # Drawn in the vocabulary's order: chance is dealt to places, and two tokens that are about as likely change
+            # theirs in an order by likelihood as soon as a batch rounds otherwise (19 % of replays were the same).
+            token = int(torch.multinomial(probabilities, 1, generator=draft.generator))
         draft.logprobs.append(float(logprobs[token]))
         if token != self._end:
             draft.logprob += float(logprobs[token])

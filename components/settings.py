@@ -42,7 +42,8 @@ class Settings(BaseSettings):
     data_remote: str | None = None
     """DVC remote; default: a folder in the workspace."""
     ray_address: str | None = None
-    """A Ray cluster that `banyan data pack` runs on, as `ray.init` takes it; default: this machine."""
+    """A Ray cluster that `banyan data pack` runs on, and the `workers` of a training, as `ray.init` takes it; default:
+    this machine."""
     api_key: SecretStr | None = None
     """Operators' key: required by the gateway when set, and mandatory off loopback."""
     engine: Literal["auto", "torch", "openvino", "vllm"] = "auto"
@@ -55,8 +56,8 @@ class Settings(BaseSettings):
     vllm_timeout_seconds: float = Field(60.0, gt=0)
     """Their longest silence before a text is given up."""
     workers: int = Field(1, ge=1)
-    """Processes that a training runs in, on this machine: one a GPU, or shares of the CPU's cores; more than one are
-    started by torchrun."""
+    """Processes that a training runs in: one a GPU, or shares of the CPU's cores. More than one are started by torchrun
+    on this machine, or with `ray_address` by Ray Train on that cluster's nodes."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What several workers have: each the whole model (ddp), or a share of it (fsdp), for models that do not fit."""
     prompt_retention_days: int = Field(30, ge=0)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.cli_scaling import app as scaling_app
 from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 lock_app = typer.Typer(no_args_is_help=True, help="Show what determined a model's weights.")
 app.add_typer(lock_app, name="lock")
+app.add_typer(scaling_app)
 
 Model = Annotated[str, typer.Argument(help="MODEL[@VERSION], as library@3; without a version the champion.")]
 
@@ -57,9 +59,10 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a training would need: memory, time, energy, cost.
+    """Say what a training would need and reach: memory, time, energy, cost, loss.
 
-    Runs six steps on the newest data here; what it says of GPUs is extrapolated from their data sheets.
+    Runs six steps on the newest data here; what it says of GPUs is extrapolated from their data sheets. The loss is by
+    the law of this installation's own runs, once there are enough of them: `banyan scaling` makes some.
     """
     from components.training import plan as planning
     from flows.own import chosen_recipe, gathered
@@ -138,6 +141,7 @@ def _plan_lines(found: "Plan") -> list[str]:
         + counted,
         f"  memory      {parts.total / 1e9:.2f} GB: " + ", ".join(f"{name} {size / 1e9:.2f}" for name, size in named),
         f"  before      {found.setup_seconds:.0f} s until the first step",
+        *_forecast_lines(found),
         "",
         f"  {'where':<24} {'time':>10} {'kWh':>9} {'cost':>8} {'of peak':>8}  memory",
     ]
@@ -156,6 +160,20 @@ def _plan_lines(found: "Plan") -> list[str]:
         f"Energy is estimated (12 W a busy core, a GPU's board limit); cost is at {found.price_a_kwh:g} a kWh, without "
         "the machine's price.",
     ]
+
+
+def _forecast_lines(found: "Plan") -> list[str]:
+    """What the installation's own runs say, beside the probe."""
+    from flows.cli_scaling import law_lines
+
+    told = found.forecast
+    lines = []
+    if told.loss is not None:
+        lines.append(f"  loss        {told.loss:.3f} held-out bits a byte, by the law below")
+    if told.seconds is not None:
+        lines.append(f"  time        {_duration(told.seconds)} by the law of runs here; the probe's is in the table")
+    lines += [f"  note        {caveat}" for caveat in told.caveats]
+    return [*lines, *(f"  law         {line}" for line in law_lines(told))]
 
 
 def _duration(seconds: float) -> str:

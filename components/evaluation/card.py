@@ -182,7 +182,7 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
         f"- code `{str(lock['code'])[:16]}…`, revision {lock['revision'] or 'unknown'}{dirty}\n"
         f"- {run.num_steps} steps in {run.seconds:.0f} s, seed {lock['seed']}, {lock['threads']} threads of "
         f"{lock['device']}"
-    )
+    ) + (f"\n- {run.flops:.2e} operations, {run.utilisation:.1%} of the machine's best" if run.utilisation else "")
 
 
 def _base(recipe: Finetune) -> str:
@@ -202,14 +202,18 @@ def _recipe(recipe: Pretrain | Finetune) -> str:
 
 
 def _energy(run: TrainingRun) -> str:
-    """From time and what such parts draw: nothing here measures it."""
+    """Measured where the machine counts; else from time and what such parts draw."""
+    missing = "Not in it: evaluation, cooling, failed attempts."
+    if run.energy_joules is not None and not run.energy_source.startswith("estimate"):
+        measured = f"{run.energy_joules / 3600:.3g} Wh for {run.seconds:.0f} s of training, by {run.energy_source}"
+        return f"## Energy\n\n{measured}. {missing}"
     threads, device = int(run.lock["threads"]), str(run.lock["device"])
     watts = hardware.watts(device=device, num_threads=threads, memory_gb=hardware.memory_gb())
     parts = f"{threads} busy cores at {hardware.WATTS_A_CPU_CORE:.0f} W and the machine's memory"
     parts += "" if device == "cpu" else f", {device} at its board's limit where it is known"
     return (
         f"## Energy\n\nAbout {watts * run.seconds / 3600:.3g} Wh for {run.seconds:.0f} s of training. An **estimate** "
-        f"from time, not measured: {parts} (Lannelongue et al. 2021). Not in it: evaluation, cooling, failed attempts."
+        f"from time, not measured: {parts} (Lannelongue et al. 2021). {missing}"
     )
 
 

@@ -208,6 +208,8 @@ def _weighed(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", task: Task, text: str, reading: Reading
 ) -> tuple[Weighed, ...]:
     out = outputs(model, reading)
+    if task.head == "regressor":
+        return ()  # a number has no other beside it
     if task.head == "span":
         choices = [_ends(out, text, reading)]
     elif task.head == "tagger":

@@ -196,7 +196,8 @@ class Trainer:
             ids[i, at], mask[i, at] = torch.tensor(read.ids, dtype=torch.long), 1
         if not writes:
             out = self.model(input_ids=ids, attention_mask=mask)
-            yield from (list(one.values) for one in reads_of(out, {"input_ids": ids, "attention_mask": mask}))
+            inputs, is_number = {"input_ids": ids, "attention_mask": mask}, self._task.head == "regressor"
+            yield from (list(one.values) for one in reads_of(out, inputs, is_number=is_number))
             return
         body, head = body_and_head(self.model)
         hidden = body(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)

@@ -58,11 +58,15 @@ class Reading:
     """(T,) 1 where an answer may lie; of a span head."""
     each_by_itself: bool = False
     """Of labels of which a text may have several: each is said or not, whatever the others are."""
+    is_number: bool = False
+    """Of a regressor, whose head says the answer itself, in standard deviations of what it was trained on."""
 
     def scores(self, logits: Any) -> "torch.Tensor":
-        """(N,) log-probability of the answer, from what a head gave for N readings of the same shape."""
+        """(N,) log-probability of the answer, from what a head gave for N readings of the same shape; or the number."""
         import torch
 
+        if self.is_number:
+            return logits.float()[:, 0]
         if self.allowed is not None:
             first, last = (self.within(one) for one in logits)  # (N, T)
             return first[:, self.chosen[0]] + last[:, self.chosen[1]]
@@ -106,7 +110,7 @@ def read(task: Task, tokenizer: "PreTrainedTokenizerBase", text: str, output: st
         raise UsageError(f"the input has {len(text)} characters", f"at most {MAX_CHARACTERS} are explained")
     if not text.strip():
         raise UsageError("the input is empty: no token of it mattered", "explain an answer to some text")
-    by_head = {"classifier": _label, "tagger": _tags, "span": _span, "generator": _written}
+    by_head = {"classifier": _label, "tagger": _tags, "span": _span, "generator": _written, "regressor": _number}
     reading = by_head[task.head](task, tokenizer, text, output, model)
     num_tokens = sum(place is not None and place[0] < place[1] for place in reading.places)
     if num_tokens > MAX_TOKENS:
@@ -127,6 +131,13 @@ def _label(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> Re
     return Reading(
         found["input_ids"], places, list(range(len(places))), [numbers[one] for one in said], each_by_itself=several
     )
+
+
+def _number(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> Reading:
+    del task, output, model
+    found = tokenizer(text, truncation=True, return_offsets_mapping=True, verbose=False)
+    places = _places(found["offset_mapping"], [kind == 0 for kind in _kinds(found, 0)])
+    return Reading(found["input_ids"], places, list(range(len(places))), [0], is_number=True)
 
 
 def _tags(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> Reading:

@@ -13,10 +13,10 @@ from components.tasks.base import Head
 from components.training.seeds import derive
 
 HEADS: dict[str, tuple[Head, ...]] = {
-    **dict.fromkeys(("rnn", "lstm", "gru"), ("classifier",)),
-    "transformer": ("classifier", "generator"),
-    "bert": ("classifier", "tagger", "span"),
-    **dict.fromkeys(("gpt2", "gpt"), ("classifier", "tagger", "span", "generator")),
+    **dict.fromkeys(("rnn", "lstm", "gru"), ("classifier", "regressor")),
+    "transformer": ("classifier", "generator", "regressor"),
+    "bert": ("classifier", "tagger", "span", "regressor"),
+    **dict.fromkeys(("gpt2", "gpt"), ("classifier", "tagger", "span", "generator", "regressor")),
 }
 """Family → what can be put on it."""
 

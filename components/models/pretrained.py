@@ -43,6 +43,8 @@ def load_base(
     if task.head in ("classifier", "tagger"):
         names = dict(enumerate(task.outputs(labels)))
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
+    if task.head == "regressor":
+        options |= {"num_labels": 1, "problem_type": "regression"}
     loader = _loader(task, weights_dir)
     tokenizer = _tokenizer(weights_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
@@ -175,6 +177,7 @@ def _loader(task: Task, folder: Path) -> Any:
         "tagger": transformers.AutoModelForTokenClassification,
         "span": transformers.AutoModelForQuestionAnswering,
         "generator": transformers.AutoModelForCausalLM,
+        "regressor": transformers.AutoModelForSequenceClassification,
     }[task.head]
 
 
@@ -183,6 +186,7 @@ ADAPTED: dict[Head, str] = {
     "tagger": "TOKEN_CLS",
     "span": "QUESTION_ANS",
     "generator": "CAUSAL_LM",
+    "regressor": "SEQ_CLS",
 }
 """Head → PEFT's name for it: what it calls the head is trained whole."""
 

@@ -98,21 +98,21 @@ class _Ear:
 
     def __call__(self, **inputs: "torch.Tensor") -> Any:
         out = self._model(**inputs)
-        self.reads += reads_of(out, inputs)
+        self.reads += reads_of(out, inputs, is_number=getattr(self.config, "problem_type", None) == "regression")
         return out
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
 
-def reads_of(out: Any, inputs: "Mapping[str, torch.Tensor]") -> Iterator[Read]:
-    """What a head said in one call: a `Read` a row; padding is left out."""
+def reads_of(out: Any, inputs: "Mapping[str, torch.Tensor]", *, is_number: bool = False) -> Iterator[Read]:
+    """What a head said in one call: a `Read` a row; padding is left out. Probabilities; of a regressor the number."""
     for row, mask in enumerate(inputs["attention_mask"].bool()):
         if getattr(out, "start_logits", None) is not None:  # of spans: which token is the first, which the last
             said = [out.start_logits[row][mask], out.end_logits[row][mask]]  # (T,) each
         else:  # a tagger's (T, tags), a classifier's (labels,)
             said = [out.logits[row][mask] if out.logits.dim() == 3 else out.logits[row]]
-        values = [value for one in said for value in one.float().softmax(-1).flatten().tolist()]
+        values = [v for one in said for v in (one.float() if is_number else one.float().softmax(-1)).flatten().tolist()]
         ids = tuple(inputs["input_ids"][row][mask].tolist())
         yield Read(ids, len(ids), tuple(values))
 

@@ -22,8 +22,9 @@ Example = Mapping[str, Any]
 IGNORED = -100
 """A label that carries no loss: cross-entropy's own convention."""
 
-Head = Literal["classifier", "generator", "tagger", "span"]
-"""What is put on the base: a label a text, the next token, a label a token, the first and last token of an answer."""
+Head = Literal["classifier", "generator", "tagger", "span", "regressor"]
+"""What is put on the base: a label a text, the next token, a label a token, the first and last token of an answer, a
+number a text."""
 
 ColumnType = Literal["label", "line", "lines", "json"]
 """How a column's cells are made plain, and what they are.
@@ -141,6 +142,10 @@ class Task(Protocol):
         """The training examples of a table's rows, in their order; a row may give more than one, or none."""
         ...
 
+    def prepare(self, model: "PreTrainedModel", train: "pd.DataFrame") -> None:
+        """What the model's configuration must carry of the rows to train on; by default nothing."""
+        del model, train
+
     def collate(self, examples: Sequence[Example], pad_id: int) -> "dict[str, torch.Tensor]":
         """One batch: `input_ids`, `attention_mask` (B, T) int64; `labels` (B,) or (B, T) int64."""
         ...
@@ -148,7 +153,7 @@ class Task(Protocol):
     def loss(
         self, model: "PreTrainedModel", batch: "Mapping[str, torch.Tensor]"
     ) -> "tuple[torch.Tensor, torch.Tensor]":
-        """Sum of the cross-entropies in nats, and over how many targets: both scalars."""
+        """Sum of the cross-entropies in nats, of a regressor of squared errors; over how many targets: both scalars."""
         ...
 
     def settle(self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", held_out: "pd.DataFrame") -> None:

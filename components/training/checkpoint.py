@@ -44,6 +44,8 @@ class Checkpoint:
     """Spent training so far."""
     history: tuple[tuple[int, str], ...] = ((0, ""),)
     """From which step on which workers trained, as `distributed.World.name`."""
+    num_tokens: int = 0
+    """Seen so far, padding not counted."""
 
     def losses(self) -> list[float]:
         """Of every step that is done, in nats per target, as the bits they were."""
@@ -75,6 +77,7 @@ def save(
     losses: Sequence[float] = (),
     elastic_key: str | None = None,
     history: Sequence[tuple[int, str]] = ((0, ""),),
+    num_tokens: int = 0,
 ) -> Path | None:
     """Write the checkpoint of a step; afterwards drop all but the last `NUM_KEPT`.
 
@@ -98,7 +101,7 @@ def save(
         contents, numbers = _contents(model, optimizers, losses)
         hashes = _write(contents, beside)
         manifest = {"step": step, "key": key, "seconds": seconds, "numbers": numbers, "sha256": hashes}
-        manifest |= {"elastic_key": elastic_key, "history": history}
+        manifest |= {"elastic_key": elastic_key, "history": history, "num_tokens": num_tokens}
         _finish(beside, final, manifest)
     except (OSError, SafetensorError) as err:  # safetensors translates the system's errors, a full disk's too
         shutil.rmtree(beside, ignore_errors=True)
@@ -124,6 +127,7 @@ def save_shards(
     elastic_key: str | None,
     history: Sequence[tuple[int, str]],
     world: "World",
+    num_tokens: int = 0,
 ) -> Path | None:
     """As `save`, of a sharded model, by all its workers at once: each writes what it holds, and nothing is gathered.
 
@@ -162,7 +166,8 @@ def save_shards(
         if not errors and world.is_first:
             together = {name: sha for part, _ in everyone for name, sha in part.items()}
             manifest = {"step": step, "key": key, "seconds": seconds, "numbers": numbers, "sha256": together}
-            _finish(beside, final, manifest | {"elastic_key": elastic_key, "history": history})
+            told = {"elastic_key": elastic_key, "history": history, "num_tokens": num_tokens}
+            _finish(beside, final, manifest | told)
     except OSError as err:
         errors = [(str(err), _errno(err))]
     errors = from_first(world, errors)
@@ -194,7 +199,8 @@ def latest(folder: Path, *, key: str, elastic_key: str | None = None) -> Checkpo
                 _sha256(path / name) == want for name, want in manifest["sha256"].items()
             )
             history = tuple((int(step), str(name)) for step, name in manifest.get("history", ((0, ""),)))
-            found = Checkpoint(path, int(manifest["step"]), str(manifest["key"]), float(manifest["seconds"]), history)
+            numbers = int(manifest["step"]), str(manifest["key"]), float(manifest["seconds"])
+            found = Checkpoint(path, *numbers, history, int(manifest.get("num_tokens", 0)))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
             log.warning("%s is torn and skipped: %s", path, err)
             continue

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import RecipeError
 
@@ -36,15 +36,20 @@ def attention(device: "torch.device") -> Literal["eager", "sdpa"]:
 def exact() -> "Iterator[None]":
     """Deterministic kernels, and a random state of one's own; both as they were afterwards.
 
-    Deterministic algorithms cost nothing visible on CPU. cuBLAS wants its workspace fixed before CUDA starts.
+    Deterministic algorithms cost nothing visible on CPU; filling every new tensor with NaN, which torch adds to them to
+    show who reads before writing, does. cuBLAS wants its workspace fixed before CUDA starts.
     """
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = torch.are_deterministic_algorithms_enabled()
+    deterministic: Any = torch.utils.deterministic
+    filled = deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
+    deterministic.fill_uninitialized_memory = False
     try:
         with torch.random.fork_rng():
             yield
     finally:
         torch.use_deterministic_algorithms(before)
+        deterministic.fill_uninitialized_memory = filled

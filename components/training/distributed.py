@@ -63,7 +63,7 @@ def named(size: int, strategy: Strategy, backend: str) -> str:
 
 @contextlib.contextmanager
 def joined(strategy: Strategy, *, size: int, device: str) -> Iterator[World]:
-    """The group of processes that `torchrun` started, of which there must be `size`.
+    """The group of processes that `torchrun` or Ray Train started, of which there must be `size`.
 
     Raises:
         TrainingError: it is another number: the launcher did not start what was asked for.
@@ -77,7 +77,10 @@ def joined(strategy: Strategy, *, size: int, device: str) -> Iterator[World]:
     if device == "cuda":  # every worker its own; `resolve` then means this one by "cuda"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     # numbers and objects go from CPU to CPU; gradients by NCCL where they lie on GPUs
-    dist.init_process_group("cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo", timeout=TIMEOUT, **_meeting_place())
+    is_made = dist.is_initialized()  # Ray Train makes it
+    if not is_made:
+        how = "cpu:gloo,cuda:nccl" if backend == "nccl" else "gloo"
+        dist.init_process_group(how, timeout=TIMEOUT, **_meeting_place())
     try:
         if dist.get_world_size() != size:
             raise TrainingError(
@@ -86,7 +89,8 @@ def joined(strategy: Strategy, *, size: int, device: str) -> Iterator[World]:
             )
         yield World(dist.get_rank(), size, strategy, backend)
     finally:
-        dist.destroy_process_group()
+        if not is_made:
+            dist.destroy_process_group()
 
 
 def _meeting_place() -> dict[str, Any]:
@@ -98,10 +102,11 @@ def _meeting_place() -> dict[str, Any]:
     """
     import os
 
-    import torch.distributed as dist
+    import torch
 
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return {}
+    dist: Any = torch.distributed
     store = dist.TCPStore(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), is_master=False, timeout=TIMEOUT)
     attempt = f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}"
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

@@ -78,6 +78,9 @@ def train_members(
         seconds=sum(one.seconds for one in done),
         last_loss=sum(one.metrics["train_loss"] for one in done) / len(done),
         losses=tuple(loss for one in done for loss in one.losses),
+        num_tokens=sum(one.num_tokens for one in done),
+        flops=sum(one.flops for one in done),
+        flops_per_second=sum(one.flops_per_second for one in done) / len(done),
     )
     metrics = {name: sum(one.metrics[name] for one in done) / len(done) for name in done[0].metrics}
     return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics)

@@ -114,6 +114,7 @@ def _train(
     model, tokenizer = pretrained.load_base(
         weights_dir, task=task, labels=info.labels, recipe=recipe, seed=new_weights_seed
     )
+    task.prepare(model, train)
     rows = task.rows(train, tokenizer, recipe, info.labels)
     pad_id: int = tokenizer.pad_token_id
     order = RowOrder(

@@ -1,8 +1,10 @@
 """What machines can do and what they draw: data sheets, measured rates, and estimates that say what they assume."""
 
+import json
 import os
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -79,3 +81,27 @@ def matmul_flops(device: "torch.device", precision: Literal["fp32", "bf16"], *, 
             torch.cuda.synchronize()
         best = max(best, 2 * size**3 / (time.perf_counter() - started))
     return best
+
+
+def peaks(runs: Path) -> Path:
+    """Where a workspace keeps what `known_matmul_flops` measured."""
+    return runs / "peaks.json"
+
+
+def known_matmul_flops(device: "torch.device", precision: Literal["fp32", "bf16"], *, file: Path) -> float:
+    """As `matmul_flops`, measured once a device, precision and number of threads, and kept in `file` as JSON."""
+    import torch
+
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
+    key = f"{name}, {precision}, torch {torch.__version__}"
+    try:
+        known: dict[str, float] = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        known = {}
+    if key not in known:
+        known[key] = matmul_flops(device, precision)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        beside = file.with_name(f".{file.name}.{os.getpid()}")
+        beside.write_text(json.dumps(known, indent=1), "utf-8")
+        beside.replace(file)
+    return known[key]

@@ -1,10 +1,12 @@
-"""Where a training runs: in this process, or in several that `torchrun` starts on this machine. Recipes do not know.
+"""Where a training runs: in this process, in several that `torchrun` starts on this machine, or on the nodes of a Ray
+cluster (`ray_launch`). Recipes do not know.
 
 This process starts the workers, hears of every step from the first of them, and has the finished model from the run's
 folder: MLflow, the ledger and the screen are its business alone. `python -m torch.distributed.run` restarts all
 workers when one dies, and they go on at the last checkpoint (PyTorch's documentation, "torchrun (Elastic Launch)").
 """
 
+import importlib.util
 import json
 import logging
 import os
@@ -30,6 +32,7 @@ MAX_RESTARTS = 3
 MARK = "\x1ebanyan "
 """Begins a line of a worker's output that is for the process that started it."""
 ENTRY = ("-m", "components.training.launch")
+ON_RAY = ("-m", "components.training.ray_launch")
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Launch:
     """Of each."""
     device: str
     """`cpu` or `cuda`."""
+    ray_address: str = ""
+    """Of the cluster whose nodes they are on, as `ray.init` takes it; empty: on this machine."""
 
     @property
     def conditions(self) -> dict[str, Any]:
@@ -68,13 +73,18 @@ def launch_of(recipe: Pretrain | Finetune, *, settings: Settings) -> Launch | No
     from components.training.device import resolve
 
     device = resolve(recipe.device).type
-    if device == "cuda" and settings.workers > torch.cuda.device_count():
+    if device == "cuda" and not settings.ray_address and settings.workers > torch.cuda.device_count():
         raise RecipeError(
             f"BANYAN_WORKERS={settings.workers}, and there are {torch.cuda.device_count()} GPUs here",
             "take one worker a GPU",
         )
     threads = max(1, torch.get_num_threads() // settings.workers)
-    return Launch(settings.workers, settings.parallel, threads, device)
+    if settings.ray_address and importlib.util.find_spec("ray") is None:
+        raise RecipeError(
+            f"BANYAN_WORKERS={settings.workers} on the Ray cluster {settings.ray_address}: Ray is not installed",
+            "pip install 'banyan-llm[ray]', or leave BANYAN_RAY_ADDRESS out",
+        )
+    return Launch(settings.workers, settings.parallel, threads, device, settings.ray_address or "")
 
 
 def train(
@@ -97,12 +107,16 @@ def train(
         BanyanError: what a worker raised.
         TrainingError: the workers ended without a result, after so many restarts.
     """
-    folders = {"data_dir": str(data_dir), "weights_dir": str(weights_dir or ""), "run_dir": str(run_dir)}
+    folders = {"data_dir": str(data_dir.absolute()), "run_dir": str(run_dir.absolute())}
+    folders["weights_dir"] = str(weights_dir.absolute()) if weights_dir else ""
     asked = json.dumps({"recipe": recipe.model_dump(mode="json"), "launch": asdict(launch), **folders})
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "launch.json").write_text(asked, "utf-8")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={launch.workers}"]
-    command += [f"--max-restarts={MAX_RESTARTS}", "--monitor-interval=0.2", *entry, str(run_dir / "launch.json")]
+    command += [f"--max-restarts={MAX_RESTARTS}", "--monitor-interval=0.2", *entry]
+    if launch.ray_address:
+        command = [sys.executable, *ON_RAY]
+    command.append(str(run_dir.absolute() / "launch.json"))
     # the interpreter of a script has the script's folder on its path, and not this one's packages
     path = os.pathsep.join([str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
     env = {**os.environ, "OMP_NUM_THREADS": str(launch.threads), "PYTHONPATH": path}
@@ -171,27 +185,40 @@ def work(on_step: Callable[[Progress], None] | None = None) -> None:
     Args:
         on_step: called at every step, in every worker.
     """
+    asked = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    threading.Thread(target=end_with_the_parent, daemon=True).start()
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    if restarts and os.environ["RANK"] == "0":
+        tell("restart", restarts)
+    if not take_part(asked, tell=tell, on_step=on_step):
+        sys.exit(1)
+
+
+def take_part(
+    asked: Mapping[str, Any],
+    *,
+    tell: Callable[[str, object], None],
+    on_step: Callable[[Progress], None] | None = None,
+) -> bool:
+    """Train as one of several, and let the first one tell. False where it cannot be, which was told, and would come
+    again after a restart."""
     import torch
 
-    asked = json.loads(Path(sys.argv[1]).read_text("utf-8"))
     launch, recipe = Launch(**asked["launch"]), parse_recipe(asked["recipe"])
     data_dir, run_dir = Path(asked["data_dir"]), Path(asked["run_dir"])
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(launch.threads)
     try:
         with joined(launch.strategy, size=launch.workers, device=launch.device) as world:
-            if world.is_first and (restarts := int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))):
-                _tell("restart", restarts)
 
             def told(progress: Progress) -> None:
                 if world.is_first:
-                    _tell("step", asdict(progress))
+                    tell("step", asdict(progress))
                 if on_step:
                     on_step(progress)
 
             def evaluated(evaluation: Evaluation) -> None:
                 if world.is_first:
-                    _tell("evaluation", asdict(evaluation))
+                    tell("evaluation", asdict(evaluation))
 
             calls: dict[str, Any] = {"on_step": told, "on_evaluate": evaluated, "world": world}
             if isinstance(recipe, Pretrain):
@@ -204,19 +231,20 @@ def work(on_step: Callable[[Progress], None] | None = None) -> None:
                 weights_dir = Path(asked["weights_dir"])
                 done = finetune(recipe, data_dir=data_dir, weights_dir=weights_dir, run_dir=run_dir, **calls)
             if world.is_first:
-                _tell("trained", asdict(done) | {"model_dir": str(done.model_dir)})
-    except BanyanError as err:  # it would come again after a restart
-        _tell("error", {"kind": type(err).__name__, "message": err.message, "remedy": err.remedy})
-        sys.exit(1)
+                tell("trained", asdict(done) | {"model_dir": str(done.model_dir)})
+    except BanyanError as err:
+        tell("error", {"kind": type(err).__name__, "message": err.message, "remedy": err.remedy})
+        return False
+    return True
 
 
-def _tell(kind: str, content: object) -> None:
-    """One write, so that lines of several workers do not mix."""
+def tell(kind: str, content: object) -> None:
+    """One line for the process that started this one, in one write, so that lines of several do not mix."""
     sys.stdout.write(f"{MARK}{json.dumps([kind, content])}\n")
     sys.stdout.flush()
 
 
-def _end_with_the_parent() -> None:
+def end_with_the_parent() -> None:
     """Its end closes the pipe that is our standard input, even where it was killed."""
     while os.read(0, 1):
         pass

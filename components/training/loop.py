@@ -22,6 +22,7 @@ from components.recipes import Training
 from components.training import checkpoint, distributed, memory, optimizers, schedule
 from components.training.device import exact, resolve
 from components.training.distributed import ALONE, Together, World
+from components.training.flops import flops_of, sizes_of
 from components.training.result import Progress
 from components.training.seeds import derive
 
@@ -46,6 +47,12 @@ class Fitted:
     """Of every step, nats per target, over all attempts: what `verify` compares."""
     parallel: str | None = None
     """For the lock: how many workers made which steps."""
+    num_tokens: int = 0
+    """Seen over all attempts, padding not counted."""
+    flops: float = 0.0
+    """Of all steps, by `flops.flops_of` over the tokens that were seen; padding computes, and does not count."""
+    flops_per_second: float = 0.0
+    """Of this attempt's steps alone: neither evaluations nor checkpoints are in it."""
 
 
 def fit(
@@ -88,20 +95,22 @@ def fit(
     from components.training.averaging import Averaging, Best
 
     device = resolve(recipe.device)
-    model.to(device)  # type: ignore[arg-type]  # transformers wraps it without its types
+    model.train().to(device)
     _save_activations(model, recipe)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optims = optimizers.build(model, recipe)
     mean = Averaging(trainable, recipe=recipe, num_steps=num_steps) if recipe.averaging else None
     best = Best(trainable, patience=recipe.patience_evaluations) if recipe.patience_evaluations and evaluate else None
     kept = [*optims, *filter(None, (mean, best))]
-    first, earlier_seconds = 0, 0.0
+    sizes = sizes_of(model)
+    first, earlier_seconds, earlier_tokens, seen_tokens, in_steps = 0, 0.0, 0, 0, 0.0
     losses: list[float] = []
     history: tuple[tuple[int, str], ...] = ()
     found = checkpoint.latest(folder, key=key, elastic_key=elastic_key) if world.is_first else None
     if found := distributed.from_first(world, found):
         checkpoint.restore(found, model=model, optimizers=kept)
         first, earlier_seconds, losses, history = found.step, found.seconds, found.losses(), found.history
+        earlier_tokens = found.num_tokens
     if not history or history[-1][1] != world.name:
         history = (*history, (first, world.name))
     together = Together(model, loss, world=world) if world.size > 1 else None
@@ -110,7 +119,8 @@ def fit(
     with exact():
         for step in range(first, num_steps):
             step_started = time.perf_counter()
-            model.train()
+            if not model.training:  # it walks over every module
+                model.train()
             share = schedule.scale(
                 step,
                 num_steps=num_steps,
@@ -138,15 +148,8 @@ def fit(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 division.halve(step, rows=max(len(b["input_ids"]) for b in batches), name=recipe.name)
-            for p in trainable:
-                if p.grad is not None:
-                    p.grad.div_(count / world.size if together else count)  # together: the mean of the workers' sums
-                    if recipe.l1 and p.ndim >= 2:  # the derivative of l1 × Σ |w|
-                        p.grad.add_(p.detach().sign(), alpha=recipe.l1)
-            if world.is_sharded:
-                norm = distributed.clip(trainable, recipe.max_gradient_norm)
-            else:
-                norm = torch.nn.utils.clip_grad_norm_(trainable, recipe.max_gradient_norm).item()
+            over = count / world.size if together else count  # together: the mean of the workers' sums
+            norm = _finish_gradients(trainable, recipe, over=over, is_sharded=world.is_sharded)
             if not (math.isfinite(norm) and count):
                 what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
                 raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
@@ -159,6 +162,7 @@ def fit(
                 mean.follow(step)
             losses.append(total / count)
             done, now = step + 1, time.perf_counter()
+            seen_tokens, in_steps = seen_tokens + num_tokens, in_steps + now - step_started
             if on_step:
                 remaining = (now - started) / (done - first) * (num_steps - done)
                 on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens / (now - step_started), remaining))
@@ -171,8 +175,8 @@ def fit(
                 if best and best.is_over:
                     break
             if done % recipe.checkpoint_every_steps == 0 and done < num_steps:  # last: it holds what was evaluated
-                seconds = earlier_seconds + time.perf_counter() - started
-                keys = {"key": key, "elastic_key": elastic_key, "history": history}
+                seconds, all_tokens = earlier_seconds + time.perf_counter() - started, earlier_tokens + seen_tokens
+                keys = {"key": key, "elastic_key": elastic_key, "history": history, "num_tokens": all_tokens}
                 state = {"model": model, "optimizers": kept, "losses": losses}
                 if world.is_sharded:
                     checkpoint.save_shards(folder, step=done, seconds=seconds, world=world, **keys, **state)  # type: ignore[arg-type]
@@ -184,6 +188,8 @@ def fit(
             break  # the best ones are means already, where there is one
     model.eval()
     tail = losses[-max(1, len(losses) // 10) :]
+    counted = (earlier_tokens + seen_tokens, seen_tokens)
+    flops, of_these = (flops_of(sizes, num_tokens=n, length=recipe.max_length_tokens)[0] for n in counted)
     return Fitted(
         num_steps=len(losses),
         resumed_from=first,
@@ -191,7 +197,37 @@ def fit(
         last_loss=sum(tail) / len(tail),
         losses=tuple(losses),
         parallel=checkpoint.told(history),
+        num_tokens=counted[0],
+        flops=flops,
+        flops_per_second=of_these / in_steps if in_steps else 0.0,
     )
+
+
+def _finish_gradients(trainable: "Sequence[Tensor]", recipe: Training, *, over: float, is_sharded: bool) -> float:
+    """Summed gradients become the mean `over` so many targets, of a norm that is clipped; its norm before, per target.
+
+    Mean and clipping are one factor, so that the gradients are read for their norm and written once.
+    """
+    import torch
+
+    if not over:
+        return math.nan
+    with_gradients = [p for p in trainable if p.grad is not None]
+    gradients = [p.grad for p in with_gradients if p.grad is not None]
+    if recipe.l1 or is_sharded:
+        torch._foreach_div_(gradients, over)
+        over = 1.0
+    if recipe.l1:  # the derivative of l1 × Σ |w|
+        for p, gradient in zip(with_gradients, gradients, strict=True):
+            if p.ndim >= 2:
+                gradient.add_(p.detach().sign(), alpha=recipe.l1)
+    if is_sharded:
+        return distributed.clip(trainable, recipe.max_gradient_norm)
+    norm = torch.nn.utils.get_total_norm(gradients).item() / over
+    factor = min(1.0, recipe.max_gradient_norm / (norm + 1e-6)) / over
+    if factor != 1.0:
+        torch._foreach_mul_(gradients, factor)
+    return norm
 
 
 def _accumulate_together(

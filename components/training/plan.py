@@ -11,11 +11,15 @@ from pydantic import BaseModel, ConfigDict
 from components.recipes import Finetune, Pretrain
 from components.refs import DataRef
 from components.settings import Settings, Workspace
-from components.training import hardware
-from components.training.probe import NUM_PROBED_STEPS, Probe, flops_of
+from components.training import hardware, scaling
+from components.training.flops import flops_of
+from components.training.probe import NUM_PROBED_STEPS, Probe
+from components.training.scaling import Forecast
 
 if TYPE_CHECKING:
     import torch
+
+    from components.training.result import Trained
 
 PRICE_A_KWH = 0.25
 """Assumed where nothing is said, in whatever currency."""
@@ -81,8 +85,13 @@ class Plan(BaseModel):
     price_a_kwh: float
     here: Place
     gpus: tuple[Place, ...]
+    forecast: Forecast = Forecast()
+    """By the laws of this installation's own runs."""
     actual_seconds: float | None = None
-    """Known once it has been trained."""
+    """Known once it has been trained; so are the next two."""
+    actual_flops: float | None = None
+    actual_loss: float | None = None
+    """Held-out bits a byte, where the recipe has them."""
 
 
 def plan(
@@ -102,7 +111,7 @@ def plan(
     from components.training import run as training
     from components.training.device import resolve
 
-    key = training.take_lock(recipe, data=data, settings=settings).key
+    lock = training.take_lock(recipe, data=data, settings=settings)
     probe = Probe()
     short = recipe.model_copy(
         update={"num_steps": NUM_PROBED_STEPS, "num_epochs": None, "checkpoint_every_steps": 2, "warmup_share": 0.0}
@@ -135,7 +144,7 @@ def plan(
         optimizer=probe.optimizer_bytes,
         activations=probe.activation_bytes,
     )
-    peak = hardware.matmul_flops(device, recipe.precision)
+    peak = hardware.known_matmul_flops(device, recipe.precision, file=hardware.peaks(settings.workspace.runs))
     here = _place(
         str(torch.cuda.get_device_name(device)) if device.type == "cuda" else f"this machine's {device.type}",
         seconds=seconds,
@@ -149,9 +158,11 @@ def plan(
         fits=memory.total / 1e9 < _memory_gb(device),
         source=f"{NUM_PROBED_STEPS} steps measured; energy estimated: {hardware.WATTS_A_CPU_CORE:.0f} W a busy core",
     )
+    runs, workers = settings.workspace.runs, settings.workers
+    forecast = scaling.forecast(recipe, lock, flops=flops, num_tokens=tokens, runs=runs, workers=workers)
     found = Plan(
         name=recipe.name,
-        lock_key=key,
+        lock_key=lock.key,
         num_parameters=sizes.num_parameters,
         num_trainable=sizes.num_trainable,
         num_steps=num_steps,
@@ -164,6 +175,7 @@ def plan(
         price_a_kwh=price_a_kwh,
         here=here,
         gpus=tuple(on_gpu(gpu, flops=flops, memory=memory, price_a_kwh=price_a_kwh) for gpu in hardware.GPUS),
+        forecast=forecast,
     )
     _write(found, settings.workspace)
     return found
@@ -194,13 +206,16 @@ def kept(key: str, workspace: Workspace) -> Plan | None:
         return None
 
 
-def settle(key: str, actual_seconds: float, workspace: Workspace) -> dict[str, float]:
-    """Notes what a training took beside its plan; both as metrics, none if there was no plan."""
+def settle(key: str, trained: "Trained", workspace: Workspace) -> dict[str, float]:
+    """Notes what a training took, and reached, beside its plan; both as metrics, none if there was no plan."""
     found = kept(key, workspace)
     if found is None:
         return {}
-    _write(found.model_copy(update={"actual_seconds": actual_seconds}), workspace)
-    return {"plan_seconds": found.here.seconds, "actual_seconds": actual_seconds}
+    loss = trained.metrics.get(scaling.LOSS)
+    actual = {"actual_seconds": trained.seconds, "actual_flops": trained.flops, "actual_loss": loss}
+    _write(found.model_copy(update=actual), workspace)
+    told = {"plan_seconds": found.here.seconds, "plan_flops": found.flops, "plan_loss": found.forecast.loss}
+    return {name: value for name, value in (told | actual).items() if value is not None}
 
 
 def _path(key: str, workspace: Workspace) -> Path:

@@ -62,6 +62,12 @@ class Trained:
     sample: str = ""
     losses: tuple[float, ...] = ()
     """Of every step, nats per target, to the last bit: what `verify` compares."""
+    num_tokens: int = 0
+    """Of all steps, padding not counted."""
+    flops: float = 0.0
+    """Of the model, over the tokens of all steps."""
+    flops_per_second: float = 0.0
+    """Of the steps of the last attempt; all workers together."""
 
 
 def save(
@@ -112,6 +118,9 @@ def save(
             metrics=metrics,
             sample=sample,
             losses=fitted.losses,
+            num_tokens=fitted.num_tokens,
+            flops=fitted.flops,
+            flops_per_second=fitted.flops_per_second,
         )
         content = asdict(trained) | {"model_dir": final.name}
         (run_dir / ".trained.json").write_text(json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False))

@@ -25,8 +25,9 @@ from components.registry import Registry, model_name
 from components.settings import Settings, Workspace
 from components.supervisor import addresses
 from components.tracking import RunLog
-from components.training import bases, launch, plan, preference_rows
+from components.training import bases, hardware, launch, plan, preference_rows, scaling
 from components.training import lock as locks
+from components.training.device import resolve
 from components.training.energy import Energy, Meter
 from components.training.lock import Lock
 from components.training.result import Evaluation, Progress, Trained, load
@@ -59,6 +60,12 @@ class TrainingRun(BaseModel):
     seconds: float
     """Spent training, over all attempts."""
     sample: str = ""
+    flops: float = 0.0
+    """Of the model, over the tokens that it saw; padding computes, and does not count."""
+    utilisation: float = 0.0
+    """Share of what a large product of matrices reaches here that the steps made of it (model flops utilisation)."""
+    energy_joules: float | None = None
+    energy_source: str = ""
 
     @property
     def model_dir(self) -> Path:
@@ -147,8 +154,11 @@ def train(
                 trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
             cpu_seconds = _cpu_seconds() - cpu_before
             energy = meter.energy(seconds=trained.seconds)
-            planned = plan.settle(lock.key, trained.seconds, settings.workspace)
+            planned = plan.settle(lock.key, trained, settings.workspace)
+            scaling.keep(scaling.point(recipe, trained, workers=settings.workers), settings.workspace.runs)
+            utilisation = _utilisation(recipe, trained, settings=settings)
             took = {"seconds": trained.seconds, "energy_joules": energy.joules}
+            took |= {"flops": trained.flops, "utilisation": utilisation, "num_tokens": float(trained.num_tokens)}
             run.log({**took, **planned, **trained.metrics}, step=trained.num_steps)
             run.flush()
             run.text(json.dumps(trained.losses), LOSSES)
@@ -165,6 +175,10 @@ def train(
         num_steps=trained.num_steps,
         seconds=trained.seconds,
         sample=trained.sample,
+        flops=trained.flops,
+        utilisation=utilisation,
+        energy_joules=energy.joules,
+        energy_source=energy.source,
     )
     (run_dir / RUN_FILE).write_text(finished.model_dump_json(indent=1), "utf-8")
     return finished
@@ -271,6 +285,14 @@ def train_alone(
     )
 
 
+def _utilisation(recipe: Pretrain | Finetune, trained: Trained, *, settings: Settings) -> float:
+    """Model flops utilisation (Chowdhery et al. 2022, arXiv 2204.02311, appendix B), against this machine's own best
+    rather than a data sheet, which a CPU has not; of several GPUs, against all that were used."""
+    device = resolve(recipe.device)
+    peak = hardware.known_matmul_flops(device, recipe.precision, file=hardware.peaks(settings.workspace.runs))
+    return trained.flops_per_second / (peak * (settings.workers if device.type == "cuda" else 1))
+
+
 def _cpu_seconds() -> float:
     """Of this process, and of workers that have ended."""
     times = os.times()
@@ -301,6 +323,7 @@ def _record_cost(
             device=trained.lock.device,
             seconds=trained.seconds,
             cpu_seconds=cpu_seconds,
+            num_tokens=trained.num_tokens,
             energy_joules=energy.joules,
             energy_source=energy.source,
             peak_memory_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),

@@ -13,7 +13,7 @@ from dashboard.records import ModelVersion, Reading, Service
 from dashboard.text import Words, signed
 
 SHARES = {"accuracy", "top3", "macro_f1", "chance"}
-LOWER_IS_BETTER = {"bits_per_byte", "heldout_loss"}
+LOWER_IS_BETTER = {"bits_per_byte", "heldout_loss", "mse", "mae"}
 
 Tone = Literal["strong", "plain", "blue", "warn"]
 

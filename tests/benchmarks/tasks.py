@@ -65,6 +65,7 @@ OWN = (
     Case("entities", "entities-data", "entities"),
     Case("entities by a prompt", "entities-data", "entities-prompt"),
     Case("question answering", "questions-data", "questions"),
+    Case("regression", "parameters-data", "parameters"),
     Case("summarisation", "demo-data", "summary"),
     Case("translation", "translation-data", "translation"),
     Case("translation, encoder-decoder from nothing", "translation-data", "translation-scratch"),

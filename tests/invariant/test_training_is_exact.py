@@ -114,6 +114,8 @@ def test_a_resumed_training_ends_with_the_bits_of_an_uninterrupted_one(name, tra
     assert resumed.resumed_from == 4
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.seconds > 0
+    assert resumed.num_tokens == whole.num_tokens > 0
+    assert resumed.flops == whole.flops > 0 and resumed.flops_per_second > 0
 
 
 @pytest.fixture

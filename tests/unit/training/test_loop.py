@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from components.errors import NonFiniteLoss, RecipeError, TrainingError
 from components.recipes import Finetune, Pretrain, parse_recipe
 from components.tasks.classification import Classification
+from components.training import loop
 from components.training.finetuning import finetune, training_rows
 from components.training.pretraining import pretrain
 
@@ -27,6 +28,24 @@ def train(small_data, small_bert, tmp_path):
         return finetune(recipe, data_dir=small_data, weights_dir=small_bert, run_dir=tmp_path / folder, **callbacks)
 
     return run
+
+
+@pytest.mark.parametrize("most", [1e9, 0.5])
+@pytest.mark.parametrize("l1", [0.0, 0.1])
+def test_mean_and_clipping_in_one_factor_are_those_of_pytorch_one_after_another(classify, most, l1):
+    torch.manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(4, 3)), torch.nn.Parameter(torch.randn(5)), torch.nn.Parameter()]
+    for p in parameters[:2]:
+        p.grad = torch.randn_like(p) * 7
+    wanted = [p.grad / 3 + (l1 * p.detach().sign() if p.ndim > 1 else 0) for p in parameters[:2]]
+    others = [torch.nn.Parameter(torch.zeros_like(gradient)) for gradient in wanted]
+    for p, gradient in zip(others, wanted, strict=True):
+        p.grad = gradient
+    norm = torch.nn.utils.clip_grad_norm_(others, most).item()
+    recipe = changed(classify, max_gradient_norm=most, l1=l1)
+    assert loop._finish_gradients(parameters, recipe, over=3, is_sharded=False) == pytest.approx(norm)
+    for p, other in zip(parameters, others, strict=False):
+        torch.testing.assert_close(p.grad, other.grad)
 
 
 # ---------------------------------------------------------------- memory

@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from components.data import versioning
 from components.models.families import FAMILIES
 from components.recipes import Pretrain
-from components.training import hardware, probe
+from components.training import flops, hardware
 from components.training import plan as planning
 from components.training import run as training
+from components.training.result import Trained
 from flows.cli import app
 
 
@@ -47,17 +48,28 @@ def test_operations_by_the_formula_are_those_that_are_counted(planned):
     assert 0 < planned.flops_of_attention < planned.flops / 2
 
 
-def test_the_run_keeps_its_plan_and_what_it_took(planned, installation):
+def test_the_run_keeps_its_plan_and_what_it_took(planned, installation, tmp_path):
     data = versioning.head(installation)
-    key = training.take_lock(recipe(), data=data, settings=installation).key
-    assert planned.lock_key == key
-    assert planning.kept(key, installation.workspace) == planned
-    assert planning.settle(key, 12.5, installation.workspace) == {
+    lock = training.take_lock(recipe(), data=data, settings=installation)
+    assert planned.lock_key == lock.key
+    assert planning.kept(lock.key, installation.workspace) == planned
+    trained = Trained(tmp_path, "", 20, 12.5, lock, metrics={"bits_per_byte": 2.5}, flops=1e9)
+    told = planning.settle(lock.key, trained, installation.workspace)
+    assert told == {
         "plan_seconds": planned.here.seconds,
         "actual_seconds": 12.5,
+        "plan_flops": planned.flops,
+        "actual_flops": 1e9,
+        "actual_loss": 2.5,
     }
-    assert planning.kept(key, installation.workspace).actual_seconds == 12.5
-    assert planning.settle("nobody planned it", 1.0, installation.workspace) == {}
+    kept = planning.kept(lock.key, installation.workspace)
+    assert (kept.actual_seconds, kept.actual_flops, kept.actual_loss) == (12.5, 1e9, 2.5)
+    assert planning.settle("nobody planned it", trained, installation.workspace) == {}
+
+
+def test_a_plan_without_enough_runs_says_why_there_is_no_law(planned):
+    assert planned.forecast.loss is None
+    assert "0 runs that compare, and at least 12 are needed" in planned.forecast.why_no_loss
 
 
 def test_another_length_is_so_many_more_steps_of_the_same(planned, installation):
@@ -79,25 +91,25 @@ def test_every_kind_of_family_can_be_planned(family, installation):
 
 def test_frozen_weights_cost_two_thirds_and_have_no_gradients():
     model = FAMILIES["gpt"].build(recipe(), 300)
-    whole = probe.sizes_of(model)
+    whole = flops.sizes_of(model)
     for p in model.model.layers.parameters():
         p.requires_grad_(False)
-    part = probe.sizes_of(model)
+    part = flops.sizes_of(model)
     assert part.gradient_bytes < whole.gradient_bytes == whole.weight_bytes
     frozen = whole.num_multiplied - part.num_multiplied_trained
-    flops = [probe.flops_of(sizes, num_tokens=10, length=64)[0] for sizes in (whole, part)]
-    assert flops[0] - flops[1] == 2 * frozen * 10
+    needed = [flops.flops_of(sizes, num_tokens=10, length=64)[0] for sizes in (whole, part)]
+    assert needed[0] - needed[1] == 2 * frozen * 10
 
 
 def test_a_table_that_is_only_looked_up_multiplies_nothing():
     tied, apart = (FAMILIES["gpt"].build(recipe(), 300) for _ in range(2))
     apart.lm_head.weight = torch.nn.Parameter(apart.lm_head.weight.detach().clone())
-    assert probe.sizes_of(tied).num_multiplied == probe.sizes_of(apart).num_multiplied
-    assert probe.sizes_of(tied).num_parameters < probe.sizes_of(apart).num_parameters
+    assert flops.sizes_of(tied).num_multiplied == flops.sizes_of(apart).num_multiplied
+    assert flops.sizes_of(tied).num_parameters < flops.sizes_of(apart).num_parameters
     tied.set_attn_implementation("eager")  # the fused kernel is not counted
     with FlopCounterMode(display=False) as counter:
         tied(input_ids=torch.zeros(1, 64, dtype=torch.long))
-    sizes = probe.sizes_of(tied)
+    sizes = flops.sizes_of(tied)
     forward = 2 * sizes.num_multiplied * 64 + 4 * sizes.num_layers * sizes.width * 64 * 64
     assert counter.get_total_flops() == pytest.approx(forward, rel=0.02)
 

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -137,6 +138,7 @@ def _follow(
 ) -> Trained:
     assert started.stdout is not None
     last: deque[str] = deque(maxlen=30)
+    crash = ""
     trained: Trained | None = None
     for line in started.stdout:
         before, mark, told = line.rstrip("\n").partition(MARK)
@@ -154,11 +156,13 @@ def _follow(
             raise _error(content)
         elif kind == "restart":
             log.warning("a worker died: all were started again (%d), from the last checkpoint", content)
+        elif kind == "crash":
+            crash = content
         elif kind == "trained":
             trained = _trained(content)
     code = started.wait()
     if trained is None or code:
-        what = "\n".join(last)
+        what = crash or "\n".join(last)  # torchrun's own lines follow a worker's traceback and push it out
         raise TrainingError(f"the workers ended with code {code} and without a result:\n{what}", "run it again")
     return trained
 
@@ -235,6 +239,9 @@ def take_part(
     except BanyanError as err:
         tell("error", {"kind": type(err).__name__, "message": err.message, "remedy": err.remedy})
         return False
+    except Exception:  # who started the workers may start them again; if it is the last time, it says why
+        tell("crash", traceback.format_exc(limit=-6))
+        raise
     return True
 
 

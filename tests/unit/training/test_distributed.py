@@ -12,7 +12,7 @@ import torch
 
 from components.errors import RecipeError, TrainingError
 from components.settings import Settings
-from components.training import distributed
+from components.training import distributed, launch
 from components.training.distributed import World
 from components.training.finetuning import finetune
 from components.training.launch import Launch, launch_of, train
@@ -107,6 +107,27 @@ def test_a_killed_worker_is_started_again_and_the_curve_is_the_undisturbed_one(e
     assert steps[-(6 - done.resumed_from) :] == list(range(done.resumed_from + 1, 7))
     assert done.losses == pytest.approx(undisturbed.losses, rel=TOLERANCE)
     assert looks[-1].metrics["heldout_loss"] == done.metrics["heldout_loss"]
+
+
+def test_what_a_worker_died_of_is_said_though_much_is_written_after_it(exactly, small_data, tmp_path, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for name, value in {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}.items():
+        monkeypatch.setenv(name, value)
+    folders = {"data_dir": str(small_data), "weights_dir": "", "run_dir": str(tmp_path)}
+    alone = Launch(workers=1, strategy="ddp", threads=1, device="cpu")
+    asked = {"recipe": exactly.model_dump(mode="json"), "launch": vars(alone), **folders}
+    told = []
+    with pytest.raises(ZeroDivisionError):
+        launch.take_part(asked, tell=lambda *one: told.append(one), on_step=lambda progress: 1 / 0)
+    assert [kind for kind, _ in told] == ["step", "crash"]
+    lines = [f"{launch.MARK}{json.dumps(told[1])}", *["what torchrun says"] * 40]
+    program = f"print(*{lines!r}, sep='\\n'); raise SystemExit(1)"
+    with (
+        subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as started,
+        pytest.raises(TrainingError, match="ZeroDivisionError: division by zero"),
+    ):
+        launch._follow(started, on_step=None, on_evaluate=None)
 
 
 def test_no_attempt_reads_an_address_of_the_one_before(monkeypatch):

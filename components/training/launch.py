@@ -1,5 +1,4 @@
-"""Where a training runs: in this process, in several that `torchrun` starts on this machine, or on the nodes of a Ray
-cluster (`ray_launch`). Recipes do not know.
+"""Where a training runs: in this process, in several that `torchrun` starts, or on a Ray cluster. Recipes do not know.
 
 This process starts the workers, hears of every step from the first of them, and has the finished model from the run's
 folder: MLflow, the ledger and the screen are its business alone. `python -m torch.distributed.run` restarts all

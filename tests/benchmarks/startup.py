@@ -2,7 +2,7 @@
 
 Imports: CPU seconds (user and system) of whole processes, median of 5, warm file cache; nothing runs beside them.
 First step: seconds by the clock from the command `banyan train` to the end of the first optimiser step, a small GPT on
-a running stack of its own with data ready, median of 5; each has its own seed, so that each is trained. The tokenizer is
+a running stack of its own with data ready, median of 5; each has its own seed, so each is trained. The tokenizer is
 trained within it. FIRST_STEP=0 leaves it out.
 """
 

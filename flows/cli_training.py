@@ -195,6 +195,7 @@ def _lock_lines(lock: "Lock") -> list[str]:
         f"  seed       {lock.seed}",
         f"  packages   {', '.join(f'{name} {version}' for name, version in lock.packages.items())}",
         f"  runs on    {lock.threads} threads of {lock.device}, {lock.isa}",
+        *([f"  workers    {lock.parallel}"] if lock.parallel else []),
     ]
 
 

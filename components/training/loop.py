@@ -129,7 +129,7 @@ def fit(
                 decay_share=recipe.decay_share,
             )
             rate = recipe.learning_rate * share
-            batches = micro_batches(step)
+            batches = parts = micro_batches(step)
             if together:
                 total, count, num_tokens = _accumulate_together(
                     model, batches, recipe, together, step=step, names=names, world=world
@@ -148,7 +148,8 @@ def fit(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 division.halve(step, rows=max(len(b["input_ids"]) for b in batches), name=recipe.name)
-            over = count / world.size if together else count  # together: the mean of the workers' sums
+            over = count / world.size if together else 1 if len(parts) == 1 else count  # together: mean of the sums
+            over = over if count else 0
             norm = _finish_gradients(trainable, recipe, over=over, is_sharded=world.is_sharded)
             if not (math.isfinite(norm) and count):
                 what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
@@ -270,11 +271,12 @@ def _accumulate(
     held: Callable[[], contextlib.AbstractContextManager[None]] | None = None,
 ) -> tuple[float, int, int]:
     """Gradients of a step, summed in the parameters: loss in nats, targets, tokens. All but the last micro-batch are
-    computed inside `held`."""
+    computed inside `held`. Of one micro-batch by itself they are the mean's."""
     import torch
 
     total, count, num_tokens, num_rows = 0.0, 0, 0, 0
     moved = [{name: t.to(model.device) for name, t in batch.items()} for batch in batches]
+    is_whole = held is None and len(moved) == 1
     for i, batch in enumerate(moved):
         with held() if held and i + 1 < len(moved) else contextlib.nullcontext():
             with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
@@ -283,7 +285,8 @@ def _accumulate(
             if not math.isfinite(nats):
                 called = names(step)[num_rows : num_rows + rows] if names else ()
                 raise _not_finite(f"loss {nats} in micro-batch {i + 1} of {len(moved)}", recipe, step=step, rows=called)
-            summed.backward()
+            # a step of one micro-batch is divided here, as a number, and not in every gradient
+            (summed / targets if is_whole else summed).backward()
         total, count, num_rows = total + nats, count + int(targets), num_rows + rows
         num_tokens += int(batch["attention_mask"].sum()) if "attention_mask" in batch else batch["input_ids"].numel()
         num_tokens += batch["decoder_input_ids"].numel() if "decoder_input_ids" in batch else 0

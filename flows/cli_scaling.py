@@ -8,6 +8,9 @@ import typer
 from flows.console import Json, read_settings, say
 
 if TYPE_CHECKING:
+    from components.recipes import Pretrain
+    from components.refs import DataRef
+    from components.settings import Settings
     from components.training.result import Progress
     from components.training.run import TrainingRun
     from components.training.scaling import Forecast, Law
@@ -28,22 +31,13 @@ def scaling(
 
     `banyan plan` uses it from then on. Trainings run here, one after another; what is trained already is kept.
     """
-    from components.data import versioning
-    from components.errors import DataStoreError, RecipeError
-    from components.recipes import Pretrain
     from components.training import run as training
     from components.training import scaling as laws
     from components.training import sweep
-    from flows.own import chosen_recipe
 
     settings = read_settings()
-    template = chosen_recipe(recipe, table=None, changes=[])
-    if not isinstance(template, Pretrain):
-        raise RecipeError(f"{recipe} is no pretraining", "the law is of losses that compare: name a pretrain recipe")
-    data = versioning.head(settings)
-    if data is None:
-        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
-    asked = sweep.recipes(template, num_runs=runs, smallest_flops=from_flops, decades=decades)
+    data = _newest(settings)
+    asked = sweep.recipes(_template(recipe), num_runs=runs, smallest_flops=from_flops, decades=decades)
 
     def told(number: int, run: "TrainingRun") -> None:
         if not as_json:
@@ -59,6 +53,27 @@ def scaling(
     found = laws.forecast(largest, lock, **known, runs=settings.workspace.runs, workers=settings.workers)
     facts = found.model_dump(mode="json") | {"points": [one.model_dump(mode="json") for one in points]}
     say(as_json, facts, *law_lines(found))
+
+
+def _template(recipe: str) -> "Pretrain":
+    from components.errors import RecipeError
+    from components.recipes import Pretrain
+    from flows.own import chosen_recipe
+
+    template = chosen_recipe(recipe, table=None, changes=[])
+    if not isinstance(template, Pretrain):
+        raise RecipeError(f"{recipe} is no pretraining", "the law is of losses that compare: name a pretrain recipe")
+    return template
+
+
+def _newest(settings: "Settings") -> "DataRef":
+    from components.data import versioning
+    from components.errors import DataStoreError
+
+    found = versioning.head(settings)
+    if found is None:
+        raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
+    return found
 
 
 def law_lines(found: "Forecast") -> list[str]:

@@ -160,7 +160,9 @@ def forecast(
     group, shape, machine = places(recipe, lock, workers=workers)
     known = kept(runs)
     alike = [one for one in known if one.group == group and one.loss is not None]
-    loss_law, why_no_loss = law(alike, "held-out bits a byte", lambda one: one.loss or 0.0, has_floor=True)
+    loss_law, why_no_loss = law(
+        _by_one_rule(alike, shape), "held-out bits a byte", lambda one: one.loss or 0.0, has_floor=True
+    )
     here = [one for one in known if one.machine == machine]
     seconds_law, why_no_seconds = law(here, "seconds", lambda one: one.seconds, has_floor=False)
     caveats = []
@@ -187,6 +189,17 @@ def forecast(
         why_no_seconds=why_no_seconds,
         caveats=tuple(caveats),
     )
+
+
+def _by_one_rule(points: Sequence[Point], shape: str) -> list[Point]:
+    """Those that grew by one rule: of this shape if there are enough, else of the commonest; as long for their size, to
+    a factor of three, as the one in the middle. A run longer or larger than its compute asks for is on no line."""
+    shapes = [one.shape for one in points]
+    chosen = shape if shapes.count(shape) >= MIN_RUNS else max(sorted(set(shapes)), key=shapes.count, default=shape)
+    found = [one for one in points if one.shape == chosen]
+    ratios = sorted(tokens_a_parameter(one.num_tokens, one.flops) for one in found)
+    middle = ratios[len(ratios) // 2] if ratios else 1.0
+    return [one for one in found if 1 / 3 <= tokens_a_parameter(one.num_tokens, one.flops) / middle <= 3]
 
 
 def law(

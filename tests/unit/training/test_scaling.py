@@ -94,6 +94,17 @@ def test_only_what_compares_is_compared(tmp_path):
     assert family.loss is None and "0 runs that compare" in family.why_no_loss
 
 
+def test_runs_beside_the_rule_do_not_bend_the_law(tmp_path):
+    runs = points(12, 2.0)
+    odd = runs[6].model_copy(update={"lock_key": "large for its compute", "num_tokens": 1000, "loss": 6.0})
+    other = runs[3].model_copy(update={"lock_key": "another vocabulary", "shape": "other", "loss": 5.0})
+    for one in [*runs, odd, other]:
+        scaling.keep(one, tmp_path)
+    told = scaling.forecast(recipe(), lock(), flops=1e11, num_tokens=4e5, runs=tmp_path, workers=1)
+    assert told.loss_law.num_runs == 12
+    assert told.loss_law.left_out_error < 0.002
+
+
 def test_a_sweep_grows_evenly_over_its_decades():
     asked = sweep.recipes(recipe(), num_runs=12, smallest_flops=2e10, decades=2.1)
     assert len({one.sha256() for one in asked}) == 12

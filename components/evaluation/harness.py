@@ -195,7 +195,8 @@ def reader_of(which: str, *, settings: "Settings", batch_size: int) -> tuple[Rea
     """A registered causal model, or a pinned asset's; and its name with its version.
 
     Raises:
-        As `run_harness`.
+        UsageError: the model does not write from left to right.
+        VersionNotFound, ServiceDown, AssetError: there is no such model, or no registry.
     """
     import transformers
 

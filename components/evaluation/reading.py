@@ -4,13 +4,12 @@ Every head's answer has one score, the logarithm of its probability in nats: of 
 spans; of the first and the last token; of the tokens that were written.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from components.errors import UsageError
-from components.tasks.base import Task, Writer, column_type
+from components.tasks.base import Task, Writer, column_type, from_json
 from components.tasks.spans import WORD, windows
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ def _window(found: Any, span: tuple[int, int], *, part: int = 0) -> int:
 
 def _json(output: str, kind: type) -> Any:
     try:
-        found = json.loads(output)
+        found = from_json(output)
     except ValueError:
         return kind()
     return found if isinstance(found, kind) else kind()

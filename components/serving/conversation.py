@@ -1,7 +1,6 @@
 """A conversation with the workspace's documents: what is retrieved for a turn, who answers, and what is cited."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +13,7 @@ from components.retrieval.passages import words
 from components.retrieval.ranking import Citation, cite, retrieve, see_also
 from components.serving import problems
 from components.serving.messages import MAX_INPUT_CHARS
+from components.tasks.base import from_json
 from components.tasks.dialogue import NOT_SAID, Conversation, cited
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ async def point(batcher: "Batcher", asked: Asked) -> Pointed:
 
 def _said(output: str) -> str:
     try:
-        found = json.loads(output)
+        found = from_json(output)
     except ValueError:
         return ""
     return str(found.get("answer") or "") if isinstance(found, dict) else ""

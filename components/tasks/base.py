@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -185,6 +186,14 @@ class Task(Protocol):
     def training_row(self, text: str, feedback: Feedback) -> str | None:
         """The target to train `text` on; None where the feedback teaches nothing. `fit` then has the last word."""
         return target_of_feedback(feedback) if text.strip() else None
+
+
+def from_json(text: str) -> Any:
+    """What JSON text says. Raises ValueError for what is none, and for what is nested too deep to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("JSON nested too deep") from None
 
 
 def column_type(task: Task, column: str) -> ColumnType:

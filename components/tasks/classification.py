@@ -69,7 +69,7 @@ class Classification(Task):
         answers: list[Answer | None] = [None] * len(texts)
         names: dict[int, str] = model.config.id2label  # type: ignore[assignment]
         for batch in batches_of_like_length(texts):
-            chosen = [texts[i] for i in batch]
+            chosen = [texts[i] or " " for i in batch]  # of some tokenizers an empty text is nothing
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 probabilities = model(**inputs).logits.float().softmax(-1).cpu()  # (B, labels)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from components.tasks.base import Answer
+from components.tasks.base import Answer, from_json
 from components.tasks.question_answering import f1, normalised, questions_of
 from components.tasks.spans import WORD
 from components.tasks.writing import Writing, plain_ids
@@ -56,7 +56,7 @@ def conversation_of(text: str) -> Conversation:
         ValueError: it is a conversation, but its turns do not alternate, or it holds what is none of its parts.
     """
     try:
-        found = json.loads(text)
+        found = from_json(text)
     except ValueError:
         found = None
     if not isinstance(found, dict) or "turns" not in found:
@@ -112,7 +112,7 @@ class Dialogue(Writing):
         lists = {}
         for node in ast.walk(code):
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
-                asked = [(text, json.loads(answers)) for text, answers in questions_of(said)]
+                asked = [(text, from_json(answers)) for text, answers in questions_of(said)]
                 if asked and node.name not in lists:
                     lists[node.name] = asked
         for name, asked in lists.items():

@@ -17,7 +17,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypedDict, TypeGuard
 
 from components.errors import MappingError
-from components.tasks.base import IGNORED, Answer, ColumnType, Example, FileFormat, RawRow, Task
+from components.tasks.base import IGNORED, Answer, ColumnType, Example, FileFormat, RawRow, Task, from_json
 from components.tasks.docstrings import docstrings
 from components.tasks.spans import WORD, end_of, located, trimmed, windows
 
@@ -97,7 +97,7 @@ class Entities(Task):
     def fit(self, text: str, target: str) -> str:
         """Spans moved to where their text stands now, if masking or cleaning moved it."""
         try:
-            given = json.loads(target)
+            given = from_json(target)
         except ValueError:
             raise ValueError('spans are a JSON list: [{"text": "…", "type": "…"}]') from None
         if not isinstance(given, list) or not all(isinstance(one, dict) for one in given):
@@ -277,11 +277,17 @@ def _json(spans: Sequence[Span]) -> str:
 def _parsed(target: str) -> list[Span]:
     """The spans of a target or an answer; none of what is neither."""
     try:
-        found = json.loads(target)
+        found = from_json(target)
     except ValueError:
         return []
-    spans: list[Span] = found if isinstance(found, list) else []
-    return spans
+    return [one for one in found if _is_span(one)] if isinstance(found, list) else []
+
+
+def _is_span(one: object) -> TypeGuard[Span]:
+    if not isinstance(one, dict) or not isinstance(one.get("type"), str):
+        return False
+    start, end = one.get("start"), one.get("end")
+    return _is_place(start) and _is_place(end) and start < end
 
 
 def _span(text: str, start: int, end: int, kind: str) -> Span:
@@ -314,6 +320,8 @@ def chunks(text: str, spans: Sequence[Span]) -> set[tuple[str, int, int]]:
 
     tags = [OUTSIDE] * len(text)
     for span in spans:
+        if span["end"] > len(text):  # of another text
+            continue
         tags[span["start"]] = f"B-{span['type']}"
         tags[span["start"] + 1 : span["end"]] = [f"I-{span['type']}"] * (span["end"] - span["start"] - 1)
     return set(get_entities(tags))

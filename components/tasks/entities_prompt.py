@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from components.tasks import entities
-from components.tasks.base import Answer, ColumnType, Example
+from components.tasks.base import Answer, ColumnType, Example, from_json
 from components.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ NONE = "none"
 
 def written(target: str) -> str:
     """The spans of a row as the model is to write them."""
-    spans = json.loads(target)
+    spans = from_json(target)
     return "\n".join(f"{one['text']} | {one['type']}" for one in spans) or NONE
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data.cleaning import clean_prose, strip_markup
 from components.errors import MappingError
-from components.tasks.base import Answer, ColumnType, Example
+from components.tasks.base import Answer, ColumnType, Example, from_json
 from components.tasks.classification import Classification, batches_of_like_length
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class MultiLabel(Classification):
         """A sorted list without repetitions."""
         del text
         try:
-            given = json.loads(target)
+            given = from_json(target)
         except ValueError:
             given = target
         if not isinstance(given, list | dict):  # a label may be a number
@@ -213,7 +213,7 @@ def _is_bare(node: ast.AST) -> bool:
 def parsed(target: str) -> frozenset[str]:
     """The labels of a target or an answer; none of what is neither."""
     try:
-        found: Any = json.loads(target)
+        found: Any = from_json(target)
     except ValueError:
         return frozenset()
     return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
@@ -236,7 +236,7 @@ def _probabilities(
 
     found: list[list[float]] = [[] for _ in texts]
     for batch in batches_of_like_length(texts):
-        chosen = [texts[i] for i in batch]
+        chosen = [texts[i] or " " for i in batch]  # of some tokenizers an empty text is nothing
         inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt").to(model.device)
         with torch.inference_mode():
             rows = model(**inputs).logits.float().sigmoid().cpu().tolist()  # (B, K)

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from components.tasks.base import Answer, ColumnType, Example, FileFormat, RawRow, Task
+from components.tasks.base import Answer, ColumnType, Example, FileFormat, RawRow, Task, from_json
 from components.tasks.docstrings import docstrings
 from components.tasks.spans import WORD, end_of, located, trimmed, windows
 
@@ -52,7 +52,7 @@ def read_squad(text: str) -> Iterator[RawRow]:
         ValueError: it is not such a file.
     """
     try:
-        articles = json.loads(text)["data"]
+        articles = from_json(text)["data"]
         paragraphs = [(a.get("title", ""), p["context"], p["qas"]) for a in articles for p in a["paragraphs"]]
     except (ValueError, KeyError, TypeError, AttributeError) as err:
         raise ValueError(f"it has no data → paragraphs → context and qas ({type(err).__name__}: {err})") from err
@@ -106,7 +106,7 @@ class QuestionAnswering(Task):
         if not text[context:].strip():
             raise ValueError("no text after the question's line to find an answer in")
         try:
-            given = json.loads(target)
+            given = from_json(target)
         except ValueError:
             given = target
         if not isinstance(given, list | dict) and given is not None:
@@ -139,7 +139,7 @@ class QuestionAnswering(Task):
         found, of_text, moved = _windows(tokenizer, texts)
         examples: list[Example] = []
         for i, k in enumerate(of_text):
-            places = json.loads(frame["answers"].iloc[k])
+            places = from_json(frame["answers"].iloc[k])
             ends = [0, 0]
             if places:
                 tokens = _inside(found, i, places[0]["start"] - moved[k], places[0]["end"] - moved[k])
@@ -224,7 +224,7 @@ class QuestionAnswering(Task):
         rows = []
         for answer, row_id, target in zip(answers, frame["id"], frame["answers"], strict=True):
             said = _said(answer.output)
-            right = [one["answer"] for one in json.loads(target)] or [""]
+            right = [one["answer"] for one in from_json(target)] or [""]
             rows.append(
                 {
                     "id": row_id,
@@ -304,7 +304,7 @@ def f1(said: str, right: str) -> float:
 
 def _said(output: str) -> str:
     try:
-        found = json.loads(output)
+        found = from_json(output)
     except ValueError:
         return output
     return str(found.get("answer") or "") if isinstance(found, dict) else output

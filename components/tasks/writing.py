@@ -99,7 +99,9 @@ class Writing(Task):
         parts = self.template.split("{text}")
         head, tail = tokenizer(parts, add_special_tokens=False, split_special_tokens=False)["input_ids"]
         room = max(1, int(tokenizer.model_max_length) - len(head) - len(tail))
-        return [head + ids[:room] + tail for ids in plain_ids(list(texts), tokenizer)]
+        # no model goes on from nothing at all
+        start = [int(tokenizer.eos_token_id)]
+        return [head + ids[:room] + tail or start for ids in plain_ids(list(texts), tokenizer)]
 
     def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:
         """At the end of its line: it says one."""

@@ -41,4 +41,36 @@ TALK: Mapping[str, tuple[str, str]] = {
     "curves.base.tf-idf": ("TF-IDF + logistic regression", "TF-IDF + 逻辑回归"),
     "curves.rows": ("labelled rows", "标注行数"),
     "curves.accuracy": ("accuracy", "准确率"),
+    "documents.title": ("What the documents say", "文档怎么说"),
+    "documents.lead": (
+        "Passages of the current data version, each with the sentence that fits; a knowledge graph moves up what the "
+        "query names, and says what to read next.",
+        "当前数据版本中的段落，附最相符的句子；知识图谱会提升提问中提到的内容，并推荐相关文档。",
+    ),
+    "documents.query": ("Search", "检索"),
+    "documents.graph": ("Knowledge graph", "知识图谱"),
+    "documents.waiting": ("It looks …", "正在检索……"),
+    "documents.failed": ("It could not be looked up", "无法检索"),
+    "documents.nothing": ("Nothing was found.", "没有找到。"),
+    "documents.passage": ("The passage", "段落"),
+    "documents.related": ("See also {document} ({shared})", "另见 {document}（{shared}）"),
+    "documents.drawn": ("The knowledge graph", "知识图谱"),
+    "documents.none": ("No graph has been built yet", "尚未建立图谱"),
+    "documents.none.hint": (
+        "Build one with: banyan graph build docs --table corpus",
+        "建立命令：banyan graph build docs --table corpus",
+    ),
+    "documents.entity": (
+        "An entity, in any spelling; none: the best connected",
+        "实体（任意写法）；留空则显示联系最多的",
+    ),
+    "documents.counts": (
+        "{entities} entities, {relations} relations in all",
+        "共 {entities} 个实体，{relations} 个关系",
+    ),
+    "documents.unknown": ("The graph says nothing of {entity}.", "图谱中没有关于 {entity} 的内容。"),
+    "documents.support": ("The sentences that support it", "支持这些关系的句子"),
+    "documents.column.relation": ("Relation", "关系"),
+    "documents.column.sentence": ("Sentence", "句子"),
+    "documents.column.document": ("Document", "文档"),
 }

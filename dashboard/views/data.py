@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import data_panels, widgets
+from dashboard import data_panels, document_panels, widgets
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.data import data_view, label_of
 from dashboard.viewmodels.shapes import notice
@@ -31,6 +31,7 @@ def show() -> None:
     data_panels.checks(view, version, about, say)
     data_panels.timeline(reading.value, say)
     data_panels.difference(reading.value, version, say)
+    document_panels.panel(say)
     widgets.section(say("data.lineage"))
     widgets.facts(view.facts)
 

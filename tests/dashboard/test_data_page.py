@@ -5,9 +5,11 @@ import json
 import pytest
 
 from components.data import versioning
+from components.knowledge import Graph
+from components.knowledge_files import save
 from components.recipes import FileSource, Ingest
 from components.settings import Settings
-from dashboard import versions
+from dashboard import documents, versions
 from dashboard.records import DataVersion
 from dashboard.text import Words
 from dashboard.versions import CheckRow
@@ -93,3 +95,29 @@ def test_what_failed_stands_first_and_a_warning_is_no_failure():
         ("stale", "0.4", "1 of 4 fail"),
         ("failed", "a · b", "2 of 9 fail"),
     ]
+
+
+def test_documents_are_searched_and_their_graph_is_drawn(workspace, environment, draw: Draw):
+    environment({"BANYAN_WORKSPACE": str(workspace.workspace.root)})
+    page = draw("data")
+    assert "No graph has been built yet" in words_on(page)
+    page.text_input(key="documents query").set_value("which parcel is broken").run()
+    assert "the parcel is broken on day" in " ".join(element.value for element in page.text)
+
+    graph = Graph()
+    graph.add(
+        ("parcel", "thing"), "part_of", ("shop", "thing"), sentence="A parcel is part of a shop.", document="a.md"
+    )
+    graph.add(("door", "thing"), "part_of", ('a "big" house', "thing"), sentence="Doors and houses.", document="b.md")
+    save(graph, "shop", settings=workspace)
+    page = draw("data")
+    assert "4 entities, 2 relations in all" in words_on(page)
+    page.text_input(key="documents entity").set_value("Parcels").run()
+    assert not page.exception
+    shown = documents.drawn(workspace, "shop", entity="Parcels")
+    assert [one.object for one in shown.relations] == ["shop"]
+    assert '"parcel" -> "shop"' in documents.dot(shown, centre="Parcels")
+    assert "A parcel is part of a shop." in words_on(page)
+    page.text_input(key="documents entity").set_value("nobody").run()
+    assert "The graph says nothing of nobody." in words_on(page)
+    assert r"\"big\"" in documents.dot(documents.drawn(workspace, "shop", entity=""), centre="")

@@ -267,8 +267,9 @@ class GatePolicy(Recipe):
     max_looks: int | None = Field(25, gt=0)
     """How many comparisons one test set may decide. The stream of them together promotes something that is no better
     with a probability of at most 1 − `confidence_level`; None: each comparison stands alone."""
-    slices: tuple[Literal["label", "source", "length"], ...] = ("label", "source", "length")
-    """Kinds of slices to look at one by one; those of fewer than 30 rows are left out."""
+    slices: tuple[Literal["label", "source", "length", "language", "group"], ...] = ("label", "source", "length")
+    """Kinds of slices to look at one by one; those of fewer than 30 rows are left out. `group`: what stands before the
+    first slash of a row's group."""
     slice_margin: float = Field(0.05, ge=0, lt=1)
     """A slice's loss, in the task's score, from which on it counts as harm."""
     slices_rule: Literal["report", "not_worse", "non_inferior"] = "not_worse"

@@ -47,6 +47,8 @@ GATE: Mapping[str, tuple[str, str]] = {
     "gate.finding.unknown": ("open", "未定"),
     "gate.slice.label": ("label {value}", "标签 {value}"),
     "gate.slice.source": ("source {value}", "来源 {value}"),
+    "gate.slice.language": ("language {value}", "语言 {value}"),
+    "gate.slice.group": ("group {value}", "组 {value}"),
     "gate.slice.length": ("{value} texts", "{value}文本"),
     "gate.length.short": ("short", "短"),
     "gate.length.medium": ("medium", "中等"),

@@ -76,9 +76,21 @@ def _column(rows: "pd.DataFrame", kind: str) -> "pd.Series | None":
             return None
         ranks = rows["text"].str.len().rank(method="first")  # thirds of like size, whatever the ties
         return (3 * (ranks - 1) // len(rows)).map({0: "short", 1: "medium", 2: "long"})
+    if kind == "language":
+        return _languages(rows["text"]) if "text" in rows else None
+    if kind == "group" and kind in rows:  # a file's, or a person's: what stands before the first slash holds many
+        return rows[kind].astype(str).str.partition("/")[0]
     if kind not in rows or (kind == "label" and rows[kind].nunique() > MOST_LABELS):
         return None
     return rows[kind]
+
+
+def _languages(texts: "pd.Series") -> "pd.Series":
+    """Each text's language; nothing where it does not tell."""
+    from components.data.language import UNDETERMINED, identify
+
+    found = texts.map(lambda text: identify(str(text)).language)
+    return found.where(found != UNDETERMINED)
 
 
 def compare_slices(

@@ -36,6 +36,16 @@ def test_slices_are_labels_sources_and_thirds_of_length_and_none_is_there_twice(
     assert sum(len(ids) for name, ids in found.items() if name.startswith("length")) == 800
 
 
+def test_slices_by_language_and_by_group_are_found_where_a_policy_names_them():
+    said = ("the shortest path between two of the nodes", "两个节点之间的最短路径", "42")
+    frame = rows(300).assign(text=[said[i % 3] for i in range(300)], group=[f"p{i % 2}/file{i}.py" for i in range(300)])
+    found = groups(frame, POLICY.model_copy(update={"slices": ("language", "group")}))
+    assert {name: len(ids) for name, ids in found.items()} == {
+        "language: en": 100, "language: zh": 100, "group: p0": 150, "group: p1": 150,
+    }  # fmt: skip
+    assert groups(frame.drop(columns="group"), POLICY.model_copy(update={"slices": ("group",)})) == {}
+
+
 def test_slices_that_are_too_small_or_free_text_are_left_out():
     few = rows(100)  # 12 rows a label
     assert {name.split(":")[0] for name in groups(few, POLICY)} == {"length"}

@@ -29,6 +29,7 @@
     └── StackError              the local processes
         ├── PortTaken
         ├── WorkspaceBusy
+        ├── DiskFull            (Transient)
         └── ServiceDown         (Transient)
 
 `Transient` errors may succeed when tried again; everything else is terminal. Retries in
@@ -137,6 +138,9 @@ class PortTaken(StackError): ...
 
 
 class WorkspaceBusy(StackError): ...
+
+
+class DiskFull(StackError, Transient): ...
 
 
 class ServiceDown(StackError, Transient): ...

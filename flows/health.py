@@ -9,7 +9,6 @@ import sqlite3
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +16,13 @@ import psutil
 
 from components.errors import BanyanError
 from components.settings import Settings
-from components.supervisor import Addresses, addresses, answers, is_running, leftovers, read_stack
+from components.supervisor import addresses, answers, is_running, leftovers, read_stack
 
 ANSWER_SECONDS = 3.0
 LEAST_DISK_GB = 0.5
 """Below, a training's next checkpoint or MLflow's next artefact may not fit."""
-WORKER_SECONDS = 90.0
-"""Three heartbeats of Prefect's worker."""
-WAITING_SECONDS = 60.0
-"""A worker that is well takes a run within two."""
+RUN_ID = "PREFECT__FLOW_RUN_ID"
+"""Prefect's own variable in a flow run's process."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,12 @@ def examine(settings: Settings) -> list[Finding]:
         at = addresses(settings)
     except BanyanError:
         return found
-    for name, ask in (("prefect", _prefect), ("gateway", _gateway)):
-        if name in at.known and name not in silent:
-            found += _asked(name, ask, at, settings, watched=runs and "worker" not in silent)
+    from flows.health_services import gateway, prefect
+
+    if "prefect" in at.known and "prefect" not in silent:
+        found += prefect(at, watched=runs and "worker" not in silent)
+    if "gateway" in at.known and "gateway" not in silent:
+        found += gateway(at, settings)
     return found
 
 
@@ -101,6 +101,16 @@ def _stack(settings: Settings, stack: Mapping[str, Any] | None, *, runs: bool) -
         )
     for service in stack["services"]:
         yield from _service(service)
+    yield from _stopped_runs(settings)
+
+
+def _stopped_runs(settings: Settings) -> Iterator[Finding]:
+    """Flow runs whose process lives and does nothing: nobody takes them for lost."""
+    for process in leftovers(settings.workspace):
+        with contextlib.suppress(psutil.Error):
+            if process.status() == psutil.STATUS_STOPPED and (run_id := process.environ().get(RUN_ID)):
+                what = f"run {run_id} is stopped (SIGSTOP) as process {process.pid}, and stays Running"
+                yield Finding("run", what, f"kill -CONT {process.pid}; or -9: then it goes on from its checkpoint")
 
 
 def _service(service: Mapping[str, Any]) -> Iterator[Finding]:
@@ -247,121 +257,3 @@ def _openers(path: Path) -> str:
                 frozen = ", stopped" if process.status() == psutil.STATUS_STOPPED else ""
                 found.append(f"{process.pid} ({process.name()}{frozen})")
     return "one of the processes " + ", ".join(found) if found else "another process"
-
-
-# ---------------------------------------------------------------- services
-
-
-def _asked(name: str, ask: Any, at: Addresses, settings: Settings, *, watched: bool) -> list[Finding]:
-    import httpx
-
-    try:
-        return list(ask(at, settings, watched))
-    except (httpx.HTTPError, ValueError, KeyError, BanyanError) as err:
-        reason = str(err) or type(err).__name__
-        return [Finding(name, f"does not answer as it should at {at.known[name]} ({reason[:160]})", "see its log")]
-
-
-def _prefect(at: Addresses, settings: Settings, watched: bool) -> Iterator[Finding]:
-    import httpx
-
-    from flows.deployments import BELLS
-
-    del settings
-    anew = "banyan down; banyan up: it tells Prefect anew"
-    with httpx.Client(base_url=f"{at.prefect}/api", timeout=ANSWER_SECONDS, trust_env=False) as client:
-
-        def post(path: str, body: Mapping[str, Any]) -> Any:
-            answer = client.post(path, json=body)
-            answer.raise_for_status()
-            return answer.json()
-
-        pool = client.get("/work_pools/cpu")
-        if pool.status_code == 404:
-            yield Finding("prefect", "it knows no work pool cpu, so nothing can be started", anew)
-            return
-        pool.raise_for_status()
-        if pool.json()["is_paused"]:
-            yield Finding(
-                "prefect",
-                "work pool cpu is paused: no run begins",
-                f"resume it at {at.prefect}/work-pools/work-pool/cpu",
-            )
-        names = deployment_names()
-        lacking = [name for name in names if client.get(f"/deployments/name/{name}").status_code == 404]
-        if lacking:
-            yield Finding("prefect", f"it lacks the deployments {', '.join(lacking)}, which cannot be started", anew)
-        bells = {one["name"]: one["enabled"] for one in post("/automations/filter", {"limit": 200})}
-        for bell in (f"banyan: {bell.name}" for bell in BELLS):
-            if not bells.get(bell):
-                how = "switched off" if bell in bells else "gone"
-                yield Finding("prefect", f"the automation {bell!r} is {how}: it will not happen", anew, "note")
-        if watched:
-            yield from _worker(post("/work_pools/cpu/workers/filter", {}))
-        late = {"state": {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["Late"]}}}
-        if waiting := [run for run in post("/flow_runs/filter", {"flow_runs": late}) if _age(run) > WAITING_SECONDS]:
-            yield Finding(
-                "worker",
-                f"{len(waiting)} runs wait for more than {WAITING_SECONDS:.0f} s to be begun ({waiting[0]['name']} …): "
-                "it is away, or as many run as may at once",
-                "banyan status says what runs; see worker.log",
-            )
-
-
-def deployment_names() -> list[str]:
-    """As Prefect knows them: `<flow>/<pool>`; without importing the flows."""
-    from flows.deployments import DEPLOYMENTS
-
-    return [f"{one.entrypoint.rpartition('.')[2].replace('_', '-')}/{one.pool}" for one in DEPLOYMENTS]
-
-
-def _worker(workers: list[dict[str, Any]]) -> Iterator[Finding]:
-    beats = [_seconds_since(one["last_heartbeat_time"]) for one in workers if one.get("last_heartbeat_time")]
-    if not beats or min(beats) > WORKER_SECONDS:
-        ago = f"its last heartbeat was {min(beats):.0f} s ago" if beats else "it never sent a heartbeat"
-        yield Finding(
-            "worker",
-            f"{ago}: no run begins, and one that loses its process stays as it is",
-            "kill -9 its process (banyan status --json names it); the supervisor starts it anew",
-        )
-
-
-def _age(run: Mapping[str, Any]) -> float:
-    return _seconds_since(run["expected_start_time"])
-
-
-def _seconds_since(at: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(at.replace("Z", "+00:00"))).total_seconds()
-
-
-def _gateway(at: Addresses, settings: Settings, watched: bool) -> Iterator[Finding]:
-    import httpx
-
-    del watched
-    key = settings.api_key
-    headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
-    answer = httpx.get(f"{at.gateway}/v1/models", headers=headers, timeout=ANSWER_SECONDS, trust_env=False)
-    answer.raise_for_status()
-    about = answer.json()
-    if about["registry"]:
-        yield Finding(
-            "gateway",
-            f"it does not reach the registry ({about['registry']}): it answers with what it has",
-            "see mlflow",
-            "note",
-        )
-    elif not about["models"]:
-        yield Finding(
-            "gateway",
-            "it has no champion to answer with: nothing has passed the gate yet",
-            "train one (banyan demo | banyan train RECIPE); verdicts: banyan task list, or the dashboard",
-            "note",
-        )
-    for model in about["models"]:
-        if model["state"] in ("failed", "stale"):
-            serves = f"v{model['version']} answers on" if model["state"] == "stale" else "nobody answers"
-            yield Finding(
-                "gateway",
-                f"table {model['table']}: v{model['wanted_version']} cannot be loaded ({model['problem']}); {serves}",
-                f"banyan rollback {model['table']}, or mend it: see gateway.log",
-            )

@@ -12,6 +12,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from prefect import Task
 
+from flows.full_disk import told_when_full
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -67,7 +69,7 @@ def step(**options: Any) -> Callable[[Callable[P, R]], Step[P, R]]:
     """A decorator, as Prefect's `task` is; the options are its and `Step`'s."""
 
     def made(fn: Callable[P, R]) -> Step[P, R]:
-        return Step(fn, **options)
+        return Step(told_when_full(fn), **options)
 
     return made
 

@@ -15,9 +15,10 @@ import runpy
 import signal
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -43,6 +44,17 @@ SETTLED = timedelta(seconds=4)
 """How long a run must have been Crashed: the worker reports twice that a process has exited."""
 FORGOTTEN = timedelta(hours=1)
 """A run that has been Crashed for so long is nobody's business any more."""
+AHEAD = timedelta(seconds=5)
+"""A state of a time so far ahead of now is one of before somebody set the clock back."""
+
+
+class Sighting(NamedTuple):
+    """When a run was first seen in a state."""
+
+    at: float
+    """Seconds of the clock that only counts."""
+    at_first: timedelta
+    """How old the state was then, by the time of day."""
 
 
 def processes(workspace: Workspace) -> dict[str, psutil.Process]:
@@ -57,7 +69,12 @@ def processes(workspace: Workspace) -> dict[str, psutil.Process]:
 
 
 def take_up(
-    client: "SyncPrefectClient", *, pool: str, living: Mapping[str, psutil.Process], patience: timedelta
+    client: "SyncPrefectClient",
+    *,
+    pool: str,
+    living: Mapping[str, psutil.Process],
+    patience: timedelta,
+    seen: "dict[str, Sighting]",
 ) -> dict[str, str]:
     """Schedules anew the runs of a pool that have lost their process; run's name → the state it was given.
 
@@ -67,17 +84,19 @@ def take_up(
     Args:
         living: as `processes` gives them.
         patience: how long a run may have no process; none when the worker only now starts.
+        seen: what earlier looks of this process saw, kept by the caller. Ages are counted from there: by the time of
+            day a run would have to wait, or would be forgotten, where somebody sets the clock.
     """
-    now = datetime.now(UTC)
+    now = time.monotonic()
     taken = {}
     for run in _unfinished(client, pool):
-        age = now - run.state.timestamp if run.state else timedelta(0)
+        age = since_first_seen(run, seen, now=now)
         process = living.get(str(run.id))
         is_crashed = run.state is not None and run.state.is_crashed()
         if is_crashed and run.run_count >= MAX_ATTEMPTS:
             _let_go(str(run.id), str(run.parameters.get("table", "")))
             continue
-        if is_crashed and not SETTLED < age < FORGOTTEN:
+        if is_crashed and not (age > SETTLED and seen[_state_id(run)].at_first + age < FORGOTTEN):
             continue
         if not is_crashed and (process is not None or age < patience):
             continue
@@ -90,6 +109,42 @@ def take_up(
             _let_go(str(run.id), str(run.parameters.get("table", "")))
         taken[run.name] = state.name or state.type.value
     return taken
+
+
+def since_first_seen(run: "FlowRun", seen: dict[str, Sighting], *, now: float) -> timedelta:
+    """How long ago, in seconds that only count, the run was first seen in the state that it is in."""
+    at_first = datetime.now(UTC) - run.state.timestamp if run.state else timedelta(0)
+    first = seen.setdefault(_state_id(run), Sighting(now, max(at_first, timedelta(0))))
+    return timedelta(seconds=now - first.at)
+
+
+def _state_id(run: "FlowRun") -> str:
+    return f"{run.id} {run.state.id if run.state else ''}"
+
+
+def bring_forward(client: "SyncPrefectClient", *, pool: str) -> list[str]:
+    """Lets runs begin now whose state is of a later time than now; their names.
+
+    Somebody has set the clock back after they were scheduled: they would wait for the time that it was.
+    """
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.objects import StateType
+    from prefect.states import Scheduled
+
+    now = datetime.now(UTC)
+    later = filters.FlowRunFilterNextScheduledStartTime(after_=now + AHEAD)
+    runs = client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.SCHEDULED])),
+            next_scheduled_start_time=later,
+        ),
+        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+        limit=50,
+    )
+    ahead = [run for run in runs if not run.auto_scheduled and run.state and run.state.timestamp > now + AHEAD]
+    for run in ahead:
+        client.set_flow_run_state(run.id, Scheduled(message="the clock was set back; it begins now"), force=True)
+    return [run.name for run in ahead]
 
 
 def _unfinished(client: "SyncPrefectClient", pool: str) -> "list[FlowRun]":
@@ -138,11 +193,14 @@ def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> Non
     """Looks every two seconds, until `stop`; a server that is away is looked for again."""
     from prefect.client.orchestration import get_client
 
+    seen: dict[str, Sighting] = {}
     while not stop.is_set():
         try:
             with get_client(sync_client=True) as client:
                 while not stop.wait(LOOK_EVERY_SECONDS):
-                    _tell(take_up(client, pool=pool, living=processes(workspace), patience=PATIENCE))
+                    _tell(take_up(client, pool=pool, living=processes(workspace), patience=PATIENCE, seen=seen))
+                    for name in bring_forward(client, pool=pool):
+                        print(f"run {name!r} was scheduled for a time that the clock no longer says: now", flush=True)
         except Exception as err:  # an edge: whatever it is, the worker itself must go on
             print(f"cannot look after the runs: {err!r}", flush=True)
             stop.wait(LOOK_EVERY_SECONDS)
@@ -185,7 +243,7 @@ def work(workspace: Workspace, *, pool: str) -> None:
     name = "banyan"
     if pool == POOL:
         with get_client(sync_client=True) as client:
-            _tell(take_up(client, pool=pool, living=processes(workspace), patience=timedelta(0)))
+            _tell(take_up(client, pool=pool, living=processes(workspace), patience=timedelta(0), seen={}))
         watch = threading.Thread(target=look_after, args=(workspace,), kwargs={"pool": pool, "stop": threading.Event()})
         watch.daemon = True
         watch.start()

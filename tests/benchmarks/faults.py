@@ -132,7 +132,7 @@ class Campaign:
             if run.state == "COMPLETED":
                 return
             said = failure(run, run.id)
-            if run.state != "FAILED" or (not said.remedy and "\u2014" not in said.message):
+            if run.state != "FAILED" or f"run {run.name} ended" in said.message:  # no error of ours, so no remedy
                 done.problems.append(f"run {run.name} ended {run.state}: {run.message}")
                 return
             done.told.append(str(said))

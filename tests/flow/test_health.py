@@ -16,7 +16,7 @@ import pytest
 from components.ledger.store import Ledger
 from components.settings import Settings
 from components.supervisor import MARKER, Service, Supervisor, claim, free_port, read_stack
-from flows import doctor, health, status
+from flows import doctor, health, health_services, status
 from flows.deployments import DEPLOYMENTS, load_flow
 
 SLEEP = (sys.executable, "-Sc", "import time; time.sleep(60)")
@@ -130,6 +130,16 @@ def test_a_service_that_is_stopped_is_told_from_one_that_works(settings):
         until(lambda: not found(settings, "relay"))
 
 
+def test_a_run_that_is_stopped_is_said_with_its_process(settings):
+    ours = {MARKER: str(settings.workspace.root), health.RUN_ID: "a-run"}
+    with supervised(settings, Service("sleeper", SLEEP)), program(LISTENS, "0", env=ours) as run:
+        assert found(settings, "run") == []
+        run.send_signal(signal.SIGSTOP)
+        until(lambda: found(settings, "run"))
+        [one] = found(settings, "run")
+    assert f"run a-run is stopped (SIGSTOP) as process {run.pid}" in one.what and f"kill -CONT {run.pid}" in one.remedy
+
+
 def test_a_service_that_hangs_is_said_with_its_process_and_its_log(settings, tmp_path):
     port = free_port(21520, host="127.0.0.1")
     url = f"http://127.0.0.1:{port}"
@@ -223,7 +233,7 @@ def test_a_disk_that_is_nearly_full_is_said_before_it_is(settings, monkeypatch):
 
 
 def test_deployments_are_named_as_prefect_names_them():
-    assert health.deployment_names() == [f"{load_flow(one.entrypoint).name}/{one.pool}" for one in DEPLOYMENTS]
+    assert health_services.deployment_names() == [f"{load_flow(one.entrypoint).name}/{one.pool}" for one in DEPLOYMENTS]
 
 
 @pytest.mark.slow
@@ -249,7 +259,7 @@ def test_prefect_without_our_deployments_a_paused_pool_and_a_stopped_worker_are_
 
 @pytest.mark.slow
 def test_a_worker_without_a_heartbeat_is_said(small_stack, monkeypatch):
-    monkeypatch.setattr(health, "WORKER_SECONDS", -1.0)  # as long ago as that any heartbeat is
+    monkeypatch.setattr(health_services, "WORKER_SECONDS", -1.0)  # as long ago as that any heartbeat is
     [one] = found(small_stack.settings, "worker")
     assert "its last heartbeat was" in one.what and "kill -9" in one.remedy
 

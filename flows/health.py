@@ -6,6 +6,7 @@ Looks only. Whatever does not answer is a finding, never an error, and is not as
 import contextlib
 import shutil
 import sqlite3
+import time
 import urllib.parse
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def examine(settings: Settings) -> list[Finding]:
     from flows.health_services import gateway, prefect
 
     if "prefect" in at.known and "prefect" not in silent:
-        found += prefect(at, watched=runs and "worker" not in silent)
+        found += prefect(at, worker_seconds=None if "worker" in silent or not runs else _age_of("worker", stack))
     if "gateway" in at.known and "gateway" not in silent:
         found += gateway(at, settings)
     return found
@@ -168,6 +169,14 @@ def _family(pid: int) -> list[int]:
         process = psutil.Process(pid)
         return [pid, *(child.pid for child in process.children())]
     return [pid]
+
+
+def _age_of(name: str, stack: Mapping[str, Any] | None) -> float | None:
+    """Seconds that a service's process lives; None where there is none."""
+    pid = next((one["pid"] for one in (stack or {"services": []})["services"] if one["name"] == name), None)
+    with contextlib.suppress(psutil.Error):
+        return time.time() - psutil.Process(pid).create_time() if pid else None
+    return None
 
 
 def _is_frozen(pid: int) -> bool:

@@ -16,13 +16,13 @@ WAITING_SECONDS = 60.0
 """A worker that is well takes a run within two."""
 
 
-def prefect(at: Addresses, *, watched: bool) -> list[Finding]:
+def prefect(at: Addresses, *, worker_seconds: float | None) -> list[Finding]:
     """What Prefect lacks of ours, and who does not work for it.
 
     Args:
-        watched: a worker of this stack should be there, and is not known to be stopped.
+        worker_seconds: how long this stack's worker runs; None: there is none, or it is known what ails it.
     """
-    return _asked("prefect", at.prefect, lambda: _prefect(at, watched))
+    return _asked("prefect", at.prefect, lambda: _prefect(at, worker_seconds))
 
 
 def gateway(at: Addresses, settings: Settings) -> list[Finding]:
@@ -40,7 +40,7 @@ def _asked(name: str, url: str, ask: Callable[[], Iterator[Finding]]) -> list[Fi
         return [Finding(name, f"does not answer as it should at {url} ({reason[:160]})", "see its log")]
 
 
-def _prefect(at: Addresses, watched: bool) -> Iterator[Finding]:
+def _prefect(at: Addresses, worker_seconds: float | None) -> Iterator[Finding]:
     import httpx
 
     from flows.deployments import BELLS
@@ -73,8 +73,8 @@ def _prefect(at: Addresses, watched: bool) -> Iterator[Finding]:
             if not bells.get(bell):
                 how = "switched off" if bell in bells else "gone"
                 yield Finding("prefect", f"the automation {bell!r} is {how}: it will not happen", anew, "note")
-        if watched:
-            yield from _worker(post("/work_pools/cpu/workers/filter", {}))
+        if worker_seconds is not None:
+            yield from _worker(post("/work_pools/cpu/workers/filter", {}), runs_for=worker_seconds)
         late = {"state": {"type": {"any_": ["SCHEDULED"]}, "name": {"any_": ["Late"]}}}
         if waiting := [run for run in post("/flow_runs/filter", {"flow_runs": late}) if _age(run) > WAITING_SECONDS]:
             yield Finding(
@@ -92,9 +92,11 @@ def deployment_names() -> list[str]:
     return [f"{one.entrypoint.rpartition('.')[2].replace('_', '-')}/{one.pool}" for one in DEPLOYMENTS]
 
 
-def _worker(workers: list[dict[str, Any]]) -> Iterator[Finding]:
+def _worker(workers: list[dict[str, Any]], *, runs_for: float) -> Iterator[Finding]:
     beats = [_seconds_since(one["last_heartbeat_time"]) for one in workers if one.get("last_heartbeat_time")]
-    if not beats or min(beats) > WORKER_SECONDS:
+    if runs_for < WORKER_SECONDS and not beats:
+        yield Finding("worker", f"it has run for {runs_for:.0f} s and not yet reported to Prefect", "wait", "note")
+    elif not beats or min(beats) > WORKER_SECONDS:
         ago = f"its last heartbeat was {min(beats):.0f} s ago" if beats else "it never sent a heartbeat"
         yield Finding(
             "worker",

@@ -130,8 +130,9 @@ def bring_forward(client: "SyncPrefectClient", *, pool: str) -> list[str]:
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
     from prefect.states import Scheduled
+    from prefect.types import DateTime
 
-    now = datetime.now(UTC)
+    now = DateTime.now("UTC")
     later = filters.FlowRunFilterNextScheduledStartTime(after_=now + AHEAD)
     runs = client.read_flow_runs(
         flow_run_filter=filters.FlowRunFilter(

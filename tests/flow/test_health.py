@@ -241,7 +241,7 @@ def test_prefect_without_our_deployments_a_paused_pool_and_a_stopped_worker_are_
     settings = small_stack.settings
     said = {one.what for one in found(settings, "prefect")}
     assert any("lacks the deployments ingest/cpu" in what for what in said), said
-    assert found(settings, "worker") == []
+    until(lambda: found(settings, "worker") == [])
     small_stack.call("PATCH", "/work_pools/cpu", {"is_paused": True})
     assert any("paused" in one.what for one in found(settings, "prefect"))
     small_stack.call("PATCH", "/work_pools/cpu", {"is_paused": False})
@@ -260,6 +260,7 @@ def test_prefect_without_our_deployments_a_paused_pool_and_a_stopped_worker_are_
 @pytest.mark.slow
 def test_a_worker_without_a_heartbeat_is_said(small_stack, monkeypatch):
     monkeypatch.setattr(health_services, "WORKER_SECONDS", -1.0)  # as long ago as that any heartbeat is
+    until(lambda: "last heartbeat was" in found(small_stack.settings, "worker")[0].what)
     [one] = found(small_stack.settings, "worker")
     assert "its last heartbeat was" in one.what and "kill -9" in one.remedy
 

@@ -1,4 +1,7 @@
-"""Both models asked again with typing errors, and timed: evidence beside the gate's verdict; it decides nothing."""
+"""Both models asked again with typing errors and in other words, and timed: evidence beside the gate's verdict.
+
+It decides nothing.
+"""
 
 import random
 import time
@@ -16,6 +19,9 @@ if TYPE_CHECKING:
 TYPO_SHARE = 0.05
 """Of a text's letters: one in twenty, which nobody fails to read."""
 
+SYNONYM_SHARE = 0.5
+"""Of a text's words that have a synonym in `data.augmentation`'s list."""
+
 Say = Callable[[Sequence[str]], list[Answer]]
 
 _KEYBOARD = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
@@ -29,6 +35,8 @@ class Asked(BaseModel):
     score: float
     """As the texts are written."""
     typo_score: float
+    paraphrase_score: float | None = None
+    """With half of the words that have a synonym replaced by one; None where no text has such a word."""
     seconds_per_example: float
     """Answering them as they are written, in batches, on the machine that judged."""
 
@@ -72,8 +80,15 @@ def typos(text: str, *, seed: int, share: float = TYPO_SHARE) -> str:
     return "".join(made)
 
 
+def paraphrased(text: str, *, seed: int, share: float = SYNONYM_SHARE) -> str:
+    """`text` with that share of the words that have a synonym replaced by one; a function of text, seed and share."""
+    from components.data.augmentation import replace_synonyms
+
+    return replace_synonyms(text, share=share, draw=random.Random(f"{seed}:{text}"))
+
+
 def ask(say: Say, rows: "pd.DataFrame", *, task: Task, seed: int) -> Asked:
-    """One model on `rows`, as they are written and with typing errors.
+    """One model on `rows`, as they are written, with typing errors and in other words.
 
     Args:
         rows: of the test split.
@@ -84,9 +99,12 @@ def ask(say: Say, rows: "pd.DataFrame", *, task: Task, seed: int) -> Asked:
     answers = say(texts)
     seconds = time.perf_counter() - started
     mistyped = say([typos(text, seed=seed) for text in texts])
+    reworded = [paraphrased(text, seed=seed) for text in texts]
+    again = say(reworded) if reworded != texts else None
     return Asked(
         score=float(task.score(answers, rows)["score"].mean()),
         typo_score=float(task.score(mistyped, rows)["score"].mean()),
+        paraphrase_score=None if again is None else float(task.score(again, rows)["score"].mean()),
         seconds_per_example=seconds / len(texts),
     )
 

@@ -343,7 +343,10 @@ def _probe(found: Mapping[str, Any] | None, row: VerdictRow, words: Words) -> li
         if asked:
             name = words("version", version=version)
             top = 1.0 if row.metric in SHARES else max(asked["score"], asked["typo_score"], 1e-9)
-            for key, value in (("clean", asked["score"]), ("typos", asked["typo_score"])):
+            shown = {"clean": asked["score"], "typos": asked["typo_score"], "words": asked.get("paraphrase_score")}
+            for key, value in shown.items():
+                if value is None:
+                    continue
                 label = words(f"gate.probe.{key}", version=name)
                 tone = "strong" if key == "clean" else "warn"
                 bars.append(Bar(label, value / top, score(words, row.metric, value), tone))  # type: ignore[arg-type]

@@ -154,7 +154,7 @@ def finding(verdict: str, difference: float, low: float, high: float, *, look: i
         seeds=SeedSpread(num_seeds=3, difference=0.1, low=0.02, high=0.18, seed_deviation=0.01),
         probe=Probe(
             num_examples=200, typo_share=0.05,
-            challenger=Asked(score=0.57, typo_score=0.52, seconds_per_example=0.006),
+            challenger=Asked(score=0.57, typo_score=0.52, paraphrase_score=0.55, seconds_per_example=0.006),
             champion=Asked(score=0.47, typo_score=0.4, seconds_per_example=0.007),
         ),
     )  # fmt: skip

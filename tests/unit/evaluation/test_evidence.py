@@ -96,6 +96,20 @@ def test_typing_errors_are_always_the_same_and_about_as_many_as_asked_for():
     assert robustness.typos("数据 12 34 !?", seed=1, share=1.0)[0] == "数"
 
 
+def test_a_model_that_knows_texts_by_heart_loses_to_other_words():
+    texts = [f"find the large error number {i}" for i in range(40)]
+    rows = pd.DataFrame({"id": [str(i) for i in range(40)], "text": texts, "label": "sympy"})
+    reworded = robustness.paraphrased(texts[0], seed=0)
+    assert reworded == robustness.paraphrased(texts[0], seed=0) != texts[0]
+    assert len(reworded.split()) == len(texts[0].split())
+
+    def by_heart(asked):
+        return [Answer("sympy" if text in texts else "mne", 1.0, (("sympy", 1.0),)) for text in asked]
+
+    found = robustness.ask(by_heart, rows, task=get_task("classification"), seed=0)
+    assert (found.score, found.paraphrase_score) == (1.0, 0.0)
+
+
 def test_a_model_that_reads_letter_by_letter_loses_to_typing_errors_and_one_that_does_not_keeps_its_score():
     texts = [f"simplify the expression number {i}" for i in range(60)]
     rows = pd.DataFrame({"id": [str(i) for i in range(60)], "text": texts, "label": "sympy"})
@@ -111,4 +125,5 @@ def test_a_model_that_reads_letter_by_letter_loses_to_typing_errors_and_one_that
     brittle, sturdy = (robustness.ask(say, rows, task=task, seed=0) for say in (by_heart, always))
     assert (brittle.score, sturdy.score, sturdy.typo_score) == (1.0, 1.0, 1.0)
     assert brittle.typo_score < 0.5
+    assert brittle.paraphrase_score is None, "no word of these texts has a synonym in the list"
     assert brittle.seconds_per_example > 0

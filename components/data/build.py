@@ -18,6 +18,7 @@ from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
 from components.data.decontamination import drop_contaminated
 from components.data.dedup import drop_duplicates, drop_near_duplicates
 from components.data.privacy import Span, mask_row
+from components.data.readers import parsed
 from components.data.readers.opening import InputNote
 from components.data.splits import split_by_quota, split_by_share, split_corpus
 from components.data.tables import (
@@ -220,10 +221,14 @@ def _names_of(own: FileSource, names: NameModels | None) -> FindsNames | None:
     return names(own.names_model)
 
 
-def _clean(
-    rows: Sequence[Row], report: BuildReport, table: str, *, task: Task | None = None, names: FindsNames | None = None
-) -> None:
-    """Mask what is personal, then drop duplicates: two texts that differ in an address only are one.
+def _clean(rows: Sequence[Row], report: BuildReport, table: str, *, task: Task | None = None) -> None:
+    """Mask what is personal, then drop duplicates: two texts that differ in an address only are one."""
+    report.changed.setdefault(table, {}).update(_mask(rows, task, None))
+    drop_duplicates(rows)
+
+
+def _mask(rows: Sequence[Row], task: Task | None, names: FindsNames | None) -> dict[str, int]:
+    """Mask what is personal; in how many kept rows.
 
     A label is a name, not a text: it is not masked. What points into a text is fitted to the masked one.
     """
@@ -240,13 +245,46 @@ def _clean(
             num_masked += 1
             if task:
                 files.fit_row(row, task)
-    report.changed.setdefault(table, {})["masked"] = num_masked
-    if names:
-        report.changed[table]["names masked"] = num_named
-        bad = [row for row in rows if row.reason]  # they are kept as well, beside the version
-        for row, found in zip(bad, names([row.text for row in bad]), strict=True):
-            row.text = mask_row([row.text], [found])[0]
-    drop_duplicates(rows)
+    if not names:
+        return {"masked": num_masked}
+    bad = [row for row in rows if row.reason]  # they are kept as well, beside the version
+    for row, found in zip(bad, names([row.text for row in bad]), strict=True):
+        row.text = mask_row([row.text], [found])[0]
+    return {"masked": num_masked, "names masked": num_named}
+
+
+def _screen(
+    rows: Sequence[Row], own: FileSource, task: Task | None, names: FindsNames | None, *, cache: Path
+) -> dict[str, int]:
+    """A recipe's rules, then masking, portion by portion; what an interrupted ingest has done is not done again."""
+    total: Counter[str] = Counter({"masked": 0} | ({"names masked": 0} if names else {}))
+    blocked = own.rules.blocked_words
+    how = {
+        "rules": own.rules.sha256(),
+        "blocked": blocked.read_text("utf-8", "replace") if blocked and blocked.is_file() else "",
+        "task": own.task,
+        "names": names.model if names else "",
+    }
+    for start in range(0, len(rows), parsed.PORTION_ROWS):
+        portion = rows[start : start + parsed.PORTION_ROWS]
+        is_whole = len(portion) == parsed.PORTION_ROWS
+        before = [[row.text, row.answer, row.reason, row.more] for row in portion] if is_whole else []
+        kept_before = parsed.Portions(cache if is_whole else None, {**how, "rows": before})
+        done = kept_before.get("rows")
+        if done is None:
+            changed = filters.apply_rules(portion, own.rules)
+            if task is not None and changed:
+                for row in kept(portion):
+                    files.fit_row(row, task)  # what points into a text must point into the one that it has become
+            changed = _mask(portion, task, names) | changed
+            after = [[row.text, row.answer, row.reason, row.more] for row in portion]
+            kept_before.keep("rows", {"changed": changed, "rows": after})
+        else:
+            changed = done["changed"]
+            for row, cells in zip(portion, done["rows"], strict=True):
+                row.text, row.answer, row.reason, row.more = cells
+        total.update(changed)
+    return dict(total)
 
 
 def _has_labels(task: Task | None) -> bool:
@@ -267,11 +305,8 @@ def _own_table(
     rows, num_shortened = reading.rows, reading.num_shortened
     report.inputs[own.table] = reading.note.model_copy(update={"names_model": names.model if names else ""})
     task = None if own.task == CORPUS else get_task(own.task)
-    changed = filters.apply_rules(rows, own.rules)
-    if task is not None and changed:
-        for row in kept(rows):
-            files.fit_row(row, task)  # what points into a text must point into the one that it has become
-    _clean(rows, report, own.table, task=task, names=names)
+    changed = _screen(rows, own, task, names, cache=settings.workspace.inputs)
+    drop_duplicates(rows)
     measured = _measured_by(base, own.table)
     if task is None or task.distinct_texts:
         drop_near_duplicates(rows, threshold=own.rules.near_duplicate_threshold, first=measured)
@@ -295,7 +330,7 @@ def _own_table(
             stratified=own.stratified,
         )
     report.statistics[own.table] = filters.statistics(rows)
-    report.changed[own.table] |= changed
+    report.changed[own.table] = changed
     report.changed[own.table] |= {"shortened": num_shortened, "filled in": sum(bool(row.imputed) for row in kept(rows))}
     _check_usable(own, rows)
     return rows

@@ -1,7 +1,7 @@
 """A source of the user's own, read row by row; bad rows are kept with their reason."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,9 @@ from components.data.cleaning import (
     kept,
 )
 from components.data.missing import handle_missing
+from components.data.readers import parsed
 from components.data.readers.kinds import RawRow
-from components.data.readers.opening import InputNote, open_source
+from components.data.readers.opening import InputNote, Opened, OpenedTable, open_source
 from components.data.tables import CORPUS, columns
 from components.errors import InputFileError, MappingError
 from components.recipes import FileSource
@@ -66,13 +67,11 @@ def read_file(recipe: FileSource, *, max_chars: int, cache: Path | None = None) 
             )
     rows: list[Row] = []
     num_shortened = 0
-    for raw in taken.rows():
-        row = Row("", "", raw.source, recipe.licence, raw.group, origin="file")
+    for cells, source, group in _cleaned(taken, theirs, task, cache):
+        row = Row("", "", source, recipe.licence, group, origin="file")
         rows.append(row)
-        try:
-            cells = _plain_cells(raw.cells, theirs, task)
-        except ValueError as err:
-            row.reason = f"{MALFORMED}: {err}"
+        if isinstance(cells, str):
+            row.reason = f"{MALFORMED}: {cells}"
             continue
         if is_joined and task is not None:
             filled = all(cells[name] for name in parts)
@@ -124,14 +123,65 @@ def _fill(rows: Sequence[Row], recipe: FileSource, answer_column: str) -> None:
             row.imputed = ",".join(answer_column if name == "answer" else name for name in names)
 
 
+_Cells = dict[str, str] | str
+"""Our column → clean text; or what is wrong with the row."""
+
+
+def _cleaned(
+    taken: Opened, theirs: Mapping[str, str], task: Task | None, cache: Path | None
+) -> Iterator[tuple[_Cells, str, str]]:
+    """Each row's cells, source and group; portions of tables that an interrupted ingest has done are not done again."""
+    how = {"theirs": dict(theirs), "task": task.name if task else CORPUS}
+    for one in taken.tables:
+        number = 0
+        try:
+            for cells in _of_table(one, taken.wanted, theirs, task, None if one.is_document else cache, how):
+                number += 1
+                yield cells, one.source, taken.group(one, number, is_bad=isinstance(cells, str))
+        except InputFileError as err:
+            bad = taken.damaged(one, err)
+            yield str(bad.cells), bad.source, bad.group
+    for bad in taken.unread():
+        yield str(bad.cells), bad.source, bad.group
+
+
+def _of_table(
+    one: OpenedTable,
+    wanted: set[str],
+    theirs: Mapping[str, str],
+    task: Task | None,
+    cache: Path | None,
+    how: Mapping[str, Any],
+) -> Iterator[_Cells]:
+    portions = parsed.Portions(cache, {"rows of": one.sha256, **how})
+    number = begin = 0
+    for done in portions.done():
+        yield from done["rows"]
+        number, begin = number + 1, done["mark"]
+    portion: list[_Cells] = []
+    try:
+        for mark, raw in one.table.marked(wanted, begin):
+            portion.append(_plain_cells(raw, theirs, task))
+            if len(portion) == parsed.PORTION_ROWS:
+                portions.keep(str(number), {"mark": mark, "rows": portion})
+                yield from portion
+                number, portion = number + 1, []
+    except InputFileError:
+        yield from portion
+        raise
+    yield from portion
+
+
 _CLEANERS = {"label": clean_prose, "line": clean_prose, "lines": clean_code, "json": clean_json}
 
 
-def _plain_cells(raw: RawRow, theirs: Mapping[str, str], task: Task | None) -> dict[str, str]:
-    """Our column → clean text. ValueError: what is wrong with the row."""
+def _plain_cells(raw: RawRow, theirs: Mapping[str, str], task: Task | None) -> _Cells:
     if isinstance(raw, str):
-        raise ValueError(raw)
-    return {ours: _plain(raw.get(name), ours, task) for ours, name in theirs.items()}
+        return raw
+    try:
+        return {ours: _plain(raw.get(name), ours, task) for ours, name in theirs.items()}
+    except ValueError as err:
+        return str(err)
 
 
 def _plain(cell: Any, column: str, task: Task | None) -> str:

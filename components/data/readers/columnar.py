@@ -33,16 +33,34 @@ def read_parquet(content: bytes, *, name: str) -> RawTable:
         raise InputFileError(f"{name} {what} ({len(content)} bytes): {err}", _AGAIN) from err
     _check_names(names, name)
 
-    def rows(wanted: Collection[str], /) -> Iterator[RawRow]:
+    def rows_from(wanted: Collection[str], mark: int, /) -> Iterator[tuple[int, RawRow]]:
         there = [column for column in names if column in wanted]
+        # `columns` takes dotted paths; a name with a dot in it would be read as one
+        columns = None if "." in "".join(there) else there
         try:
-            # `columns` takes dotted paths; a name with a dot in it would be read as one
-            table = pq.read_table(pa.BufferReader(content), columns=None if "." in "".join(there) else there)
-            yield from table_rows(table.select(there))
+            if mark == 0:
+                table, first = pq.read_table(pa.BufferReader(content), columns=columns), 0
+            else:  # what was given before was only given because the whole of it could be read
+                table, first = _row_groups_from(content, mark, columns)
+            rest = table.select(there).slice(mark - first)
+            yield from enumerate(table_rows(rest, first=mark), start=mark + 1)
         except _DAMAGE as err:
             raise InputFileError(f"{name} is damaged ({len(content)} bytes): {err}", _AGAIN) from err
 
-    return RawTable(names, rows)
+    def rows(wanted: Collection[str], /) -> Iterator[RawRow]:
+        return (row for _, row in rows_from(wanted, 0))
+
+    return RawTable(names, rows, rows_from=rows_from)
+
+
+def _row_groups_from(content: bytes, row: int, columns: list[str] | None) -> tuple[pa.Table, int]:
+    """The row groups from that on which has the row, and the number of their first row."""
+    with pq.ParquetFile(pa.BufferReader(content)) as file:
+        first, group = 0, 0
+        while group < file.num_row_groups and first + file.metadata.row_group(group).num_rows <= row:
+            first += file.metadata.row_group(group).num_rows
+            group += 1
+        return file.read_row_groups(list(range(group, file.num_row_groups)), columns=columns), first
 
 
 def read_arrow(content: bytes, *, name: str) -> RawTable:
@@ -107,13 +125,13 @@ def read_saved_dataset(content: bytes, *, name: str, folder: Path) -> RawTable:
     return RawTable(header, rows)
 
 
-def table_rows(table: pa.Table) -> Iterator[RawRow]:
-    """Row by row; a row with a cell that is no value of its column's type is a bad one.
+def table_rows(table: pa.Table, *, first: int = 0) -> Iterator[RawRow]:
+    """Row by row; a row with a cell that is no value of its column's type is a bad one. `first`: rows before these.
 
     Raises:
         pa.ArrowInvalid: offsets that lead out of a buffer.
     """
-    number = 0
+    number = first
     for batch in table.to_batches(max_chunksize=_BATCH_ROWS):
         if not batch.num_columns:
             yield from ({} for _ in range(batch.num_rows))

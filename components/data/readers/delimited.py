@@ -25,7 +25,7 @@ def read_delimited(content: bytes, *, name: str, is_tsv: bool, encoding: str | N
     delimiter = "\t" if is_tsv else max(",;\t|", key=lambda mark: (first.count(mark), mark == ","))
     csv.field_size_limit(MAX_CELL_CHARS)
     records = _records(lines, delimiter)
-    cells = next((cells for _, cells in records if cells), "it is empty")
+    begin, cells = next(((end, cells) for end, cells in records if cells), (0, "it is empty"))
     if isinstance(cells, str) or lost_bytes("".join(cells)) or "\0" in "".join(cells):
         why = cells if isinstance(cells, str) else "it holds bytes that are no text"
         raise InputFileError(f"{name} has no readable header: {why}", "its first line names the columns")
@@ -34,18 +34,21 @@ def read_delimited(content: bytes, *, name: str, is_tsv: bool, encoding: str | N
     if twice:
         raise MappingError(f"{name} has the column {twice[0]!r} more than once", "rename one of them")
 
-    def rows(_: Collection[str], /) -> Iterator[RawRow]:
-        for number, cells in records:
+    def rows_from(_: Collection[str], mark: int, /) -> Iterator[tuple[int, RawRow]]:
+        for number, cells in _records(lines, delimiter, mark or begin):
             if isinstance(cells, str):
-                yield f"line {number}: {cells}"
+                yield number, f"line {number}: {cells}"
             elif wrong := lost_bytes("".join(cells)) or ("a NUL" if "\0" in "".join(cells) else ""):
-                yield f"line {number} holds {wrong}"
+                yield number, f"line {number} holds {wrong}"
             elif len(cells) == len(header):
-                yield dict(zip(header, cells, strict=True))
+                yield number, dict(zip(header, cells, strict=True))
             elif cells:
-                yield f"line {number} has {len(cells)} fields, the header {len(header)}"
+                yield number, f"line {number} has {len(cells)} fields, the header {len(header)}"
 
-    return RawTable(header, rows, decoded.encoding)
+    def rows(wanted: Collection[str], /) -> Iterator[RawRow]:
+        return (row for _, row in rows_from(wanted, 0))
+
+    return RawTable(header, rows, decoded.encoding, rows_from)
 
 
 class _Feed:
@@ -60,12 +63,12 @@ class _Feed:
             yield self.lines[self.end - 1]
 
 
-def _records(lines: list[str], delimiter: str) -> Iterator[tuple[int, list[str] | str]]:
+def _records(lines: list[str], delimiter: str, start: int = 0) -> Iterator[tuple[int, list[str] | str]]:
     """(Number of the last line, cells) of each record; of a broken one (its first line, what is wrong with it).
 
-    After a broken record reading goes on at its second line: a stray quote costs its own line and no other.
+    After a broken record reading goes on at its second line: a stray quote costs its own line and no other. `start` is
+    the number of the line before the first.
     """
-    start = 0
     while start < len(lines):
         feed = _Feed(lines, start)
         reader = csv.reader(feed, delimiter=delimiter, strict=True)

@@ -14,15 +14,35 @@ _SPACE = re.compile(r"[\s,]*")
 _REMEDY = 'write one object a line: {"text": "…", "label": "…"}'
 
 
-def read_json_lines(content: bytes, *, name: str, encoding: str | None = None) -> RawTable:
+def read_json_lines(
+    content: bytes, *, name: str, encoding: str | None = None, header: list[str] | None = None
+) -> RawTable:
     """One object a line; a line that is none is a bad row.
+
+    Which columns there are shows when all lines are read. Where `header` tells it, from an earlier time, a line is read
+    when it is asked for.
 
     Raises:
         InputFileError: no text, or no line holds an object.
     """
     decoded = decode(content, name=name, encoding=encoding)
-    parsed = [_line(number, line) for number, line in enumerate(decoded.text.split("\n"), start=1) if line.strip()]
-    return _table(parsed, name, decoded.encoding)
+    lines = decoded.text.split("\n")
+    parsed = None
+    if header is None:
+        parsed = {number: _line(number, line) for number, line in enumerate(lines, start=1) if line.strip()}
+        header = _table(list(parsed.values()), name, decoded.encoding).header
+
+    def rows_from(_: Collection[str], mark: int, /) -> Iterator[tuple[int, RawRow]]:
+        for number in range(mark + 1, len(lines) + 1):
+            if parsed is not None and number in parsed:
+                yield number, parsed[number]
+            elif parsed is None and lines[number - 1].strip():
+                yield number, _line(number, lines[number - 1])
+
+    def rows(wanted: Collection[str], /) -> Iterator[RawRow]:
+        return (row for _, row in rows_from(wanted, 0))
+
+    return RawTable(header, rows, decoded.encoding, rows_from)
 
 
 def read_json(content: bytes, *, name: str, encoding: str | None = None) -> RawTable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePath
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -44,6 +45,14 @@ class Rows(Protocol):
         ...
 
 
+class RowsFrom(Protocol):
+    """Gives the rows from a mark on, without reading what is before it; 0: from the first."""
+
+    def __call__(self, wanted: Collection[str], mark: int, /) -> Iterator[tuple[int, RawRow]]:
+        """Row by row, each with the mark behind it."""
+        ...
+
+
 @dataclass(frozen=True)
 class RawTable:
     """A file opened: its columns, its rows, and how its bytes were taken for text ('' where they are none)."""
@@ -51,6 +60,15 @@ class RawTable:
     header: list[str]
     rows: Rows
     encoding: str = ""
+    rows_from: RowsFrom | None = None
+    """None: a row's mark is its number, and those before it are passed over."""
+
+    def marked(self, wanted: Collection[str], mark: int) -> Iterator[tuple[int, RawRow]]:
+        """The rows from a mark on, each with the mark behind it."""
+        if self.rows_from is not None:
+            yield from self.rows_from(wanted, mark)
+        else:
+            yield from islice(enumerate(self.rows(wanted), start=1), mark, None)
 
 
 def kind_of(name: str, *, own: Mapping[str, str] = MappingProxyType({})) -> tuple[str, str]:

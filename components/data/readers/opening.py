@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from components.data.readers import parsed
 from components.data.readers.columnar import read_arrow, read_parquet, read_saved_dataset
 from components.data.readers.compression import decompress
 from components.data.readers.database import read_query
@@ -18,7 +19,6 @@ from components.data.readers.encodings import decode, lost_bytes
 from components.data.readers.json_rows import read_json, read_json_lines
 from components.data.readers.kinds import DOCUMENTS, SUFFIXES, RawRow, RawTable
 from components.data.readers.locations import Located, locate
-from components.data.readers.parsed import remembered
 from components.errors import InputFileError, MappingError
 from components.recipes import FileSource
 from components.tasks.base import FileFormat, Task
@@ -55,13 +55,23 @@ class RawCells:
     group: str = ""
 
 
+@dataclass(frozen=True)
+class OpenedTable:
+    """A file of a source; `sha256` is over all that its rows come from, '' where nothing is kept of them."""
+
+    source: str
+    name: str
+    table: RawTable
+    sha256: str
+    is_document: bool
+
+
 @dataclass
 class Opened:
     """The files of a source."""
 
     header: dict[str, None] = field(default_factory=dict)
-    tables: list[tuple[str, str, RawTable, bool]] = field(default_factory=list)
-    """Source, name, rows, and whether it is a document."""
+    tables: list["OpenedTable"] = field(default_factory=list)
     broken: list[tuple[str, str]] = field(default_factory=list)
     """Source and what is wrong, of a folder's files that cannot be read."""
     wanted: set[str] = field(default_factory=set)
@@ -72,24 +82,41 @@ class Opened:
     encodings: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def add(self, table: RawTable, *, source: str, name: str, is_document: bool = False) -> None:
+    def add(self, table: RawTable, *, source: str, name: str, sha256: str, is_document: bool = False) -> None:
         """One more file."""
-        self.tables.append((source, name, table, is_document))
+        self.tables.append(OpenedTable(source, name, table, sha256, is_document))
         self.header.update(dict.fromkeys(table.header))
         if table.encoding:
             self.encodings[table.encoding] += 1
 
     def rows(self) -> Iterator[RawCells]:
         """Row by row. A file that turns out to be damaged half-way is one bad row more where it is one of many."""
-        for source, name, table, is_document in self.tables:
+        for one in self.tables:
             try:
-                for number, cells in enumerate(table.rows(self.wanted), start=1):
-                    group = (name if not self.is_one else f"{name}#{number:05}") if is_document else ""
-                    yield RawCells(cells, source, group or (f"{source}#{number}" if isinstance(cells, str) else ""))
+                for number, cells in enumerate(one.table.rows(self.wanted), start=1):
+                    yield RawCells(cells, one.source, self.group(one, number, is_bad=isinstance(cells, str)))
             except InputFileError as err:
-                if self.is_one:
-                    raise
-                yield RawCells(f"the file cannot be read: {err.message}", source, name)
+                yield self.damaged(one, err)
+        yield from self.unread()
+
+    def group(self, one: "OpenedTable", number: int, *, is_bad: bool) -> str:
+        """What a row belongs to: its document; a bad row of a table to where it stands; others to what they say."""
+        if one.is_document:
+            return one.name if not self.is_one else f"{one.name}#{number:05}"
+        return f"{one.source}#{number}" if is_bad else ""
+
+    def damaged(self, one: "OpenedTable", err: InputFileError) -> RawCells:
+        """The bad row for a file that turned out to be damaged half-way.
+
+        Raises:
+            InputFileError: the same, where it is the only file.
+        """
+        if self.is_one:
+            raise err
+        return RawCells(f"the file cannot be read: {err.message}", one.source, one.name)
+
+    def unread(self) -> Iterator[RawCells]:
+        """A bad row for each file that could not be opened."""
         for source, wrong in self.broken:
             yield RawCells(f"the file cannot be read: {wrong}", source, source)
 
@@ -124,7 +151,7 @@ def open_source(recipe: FileSource, *, cache: Path | None, task: Task | None, wa
         for row in table.rows(set(table.header)):
             taken.sha256.update(repr(row).encode("utf-8", "surrogatepass"))
         taken.kinds["query"] = 1
-        taken.add(table, source=recipe.table, name=recipe.table)
+        taken.add(table, source=recipe.table, name=recipe.table, sha256=taken.sha256.hexdigest())
         return taken
     formats = {one.name: one for one in (task.formats if task is not None else ())}
     own = {suffix: one.name for one in formats.values() for suffix in one.suffixes}
@@ -138,13 +165,14 @@ def open_source(recipe: FileSource, *, cache: Path | None, task: Task | None, wa
         taken.kinds[file.kind] += 1
         try:
             content = _content(file, recipe, taken)
-            table = _table(content, file, recipe, formats, folder=source, cache=cache)
+            digest = _digest(content, file, recipe) if cache is not None else ""
+            table = _table(content, file, recipe, formats, folder=source, cache=cache, digest=digest)
         except (InputFileError, MappingError) as err:
             if found.is_one:
                 raise
             taken.broken.append((source, err.message))
             continue
-        taken.add(table, source=source, name=file.name, is_document=is_document)
+        taken.add(table, source=source, name=file.name, sha256=digest, is_document=is_document)
     if not taken.tables:
         first = taken.broken[0][1] if taken.broken else "it is empty"
         raise InputFileError(f"no file of {recipe.address} can be read; the first: {first}", "look at the files")
@@ -174,6 +202,17 @@ def _content(file: Located, recipe: FileSource, taken: Opened) -> bytes:
     return content
 
 
+def _digest(content: bytes, file: Located, recipe: FileSource) -> str:
+    """Over a file, how it is read, and what else its rows are made of."""
+    digest = hashlib.sha256(f"{file.kind}\0{recipe.encoding}\0{file.of_dataset}\0".encode())
+    if file.of_dataset:  # the labels' names, and the split
+        about = file.path.with_name("dataset_info.json")
+        digest.update(file.path.parent.name.encode("utf-8", "surrogateescape") + b"\0")
+        digest.update(about.read_bytes() + b"\0" if about.is_file() else b"")
+    digest.update(content)
+    return digest.hexdigest()
+
+
 def _table(
     content: bytes,
     file: Located,
@@ -182,6 +221,7 @@ def _table(
     *,
     folder: str,
     cache: Path | None,
+    digest: str,
 ) -> RawTable:
     name, kind = file.name, file.kind
     if kind in formats:
@@ -192,7 +232,7 @@ def _table(
     if kind in DOCUMENTS:
         how: dict[str, Any] = {"name": name, "kind": kind, "file": name, "folder": folder}
         how |= {"piece_chars": recipe.piece_chars, "encoding": recipe.encoding}
-        return remembered(lambda: read_document(content, **how), content, cache=cache, how=how)
+        return parsed.remembered(lambda: read_document(content, **how), content, cache=cache, how=how)
     if kind in {"csv", "tsv"}:
         return read_delimited(content, name=name, is_tsv=kind == "tsv", encoding=recipe.encoding)
     if kind == "parquet":
@@ -206,8 +246,13 @@ def _table(
     if kind not in {"json", "jsonl"}:
         kinds = ", ".join(sorted({*SUFFIXES.values(), *formats}))
         raise InputFileError(f"there is no format {kind!r} for task {recipe.task}", f"formats are {kinds}")
-    read = read_json if kind == "json" else read_json_lines
-    return read(content, name=name, encoding=recipe.encoding)
+    if kind == "json":
+        return read_json(content, name=name, encoding=recipe.encoding)
+    seen = parsed.Portions(cache, {"json lines": digest})
+    table = read_json_lines(content, name=name, encoding=recipe.encoding, header=seen.get("header"))
+    if content.count(b"\n") >= parsed.PORTION_ROWS:
+        seen.keep("header", table.header)
+    return table
 
 
 def _checked(row: Mapping[str, Any] | str) -> RawRow:

@@ -6,7 +6,7 @@ Patterns cannot tell a name. What a model finds depends on what it learned from:
 from typing import TYPE_CHECKING, Any
 
 from components.data.privacy import Span
-from components.errors import RecipeError, VersionNotFound
+from components.errors import RecipeError
 from components.settings import Settings
 
 if TYPE_CHECKING:
@@ -45,24 +45,13 @@ def find_names(which: str, *, settings: Settings) -> NameFinder:
         RecipeError: there is no such version, or it does not mark persons.
         RegistryUnavailable, ServiceDown: the registry does not answer.
     """
-    from components.models.pretrained import load_trained
-    from components.registry import Registry
-    from components.supervisor import addresses
-    from components.tasks import get_task
+    from components.registered import open_model
 
-    registry = Registry(addresses(settings).mlflow)
-    name, _, number = which.partition("@")
     try:
-        ref = registry.ref(name, int(number)) if number else registry.champion(name)
-    except VersionNotFound as err:
-        raise RecipeError(f"names_model: {err.message}", "name one that `banyan models` lists") from err
-    if ref is None:
-        raise RecipeError(f"names_model: {name} has no champion", "name a version, e.g. banyan-people@1")
-    info = registry.get(ref)
-    if info.task != "entities":
-        raise RecipeError(f"names_model: {which} is a model of {info.task}", "name one of the task entities")
-    task = get_task("entities")
-    network, tokenizer = load_trained(registry.fetch(ref, settings.workspace), task=task)
+        opened = open_model(which, "entities", settings=settings)
+    except RecipeError as err:
+        raise RecipeError(f"names_model: {err.message}", err.remedy) from err
+    task, network, tokenizer = opened.task, opened.network, opened.tokenizer
     kinds = {str(label).partition("-")[2].casefold() for label in (network.config.id2label or {}).values()}
     if not kinds & PERSON:
         shown = ", ".join(sorted(filter(None, kinds))) or "nothing"
@@ -70,4 +59,4 @@ def find_names(which: str, *, settings: Settings) -> NameFinder:
             f"names_model: {which} marks {shown}",
             f"train one with a type that is called one of {', '.join(sorted(PERSON))}",
         )
-    return NameFinder(f"{ref.name}@{ref.version}", task, network, tokenizer)
+    return NameFinder(opened.model, task, network, tokenizer)

@@ -67,8 +67,32 @@ class CatalogueSource(Recipe):
 
 
 MissingPolicy = Annotated[
-    str, Field(pattern=r"^(drop|constant(=.+)?|most_frequent|mean|median|interpolate|regression)$")
+    str,
+    Field(
+        pattern=r"^(drop|constant(=.+)?|most_frequent|mean|median|interpolate|regression"
+        r"|model=[A-Za-z0-9][\w.-]*(@[1-9][0-9]*)?)$"
+    ),
 ]
+
+
+_MODEL = r"^[A-Za-z0-9][\w.-]*(@[1-9][0-9]*)?$"
+
+
+class BackTranslation(Recipe):
+    """New training rows: a row's text in another language and back again, by registered models of task translation.
+
+    Sennrich, Haddow and Birch, ACL 2016 (arXiv:1511.06709); for the texts of other tasks: Yu et al., ICLR 2018.
+    """
+
+    there: str = Field(pattern=_MODEL)
+    """Which translates the texts, e.g. `banyan-en-de`: its champion; `banyan-en-de@2`."""
+    back: str = Field(pattern=_MODEL)
+    """Which translates them back."""
+    there_language: str | None = Field(default=None, pattern=r"^[A-Za-z][\w-]*$")
+    """Of a model for several languages: a text begins with `>>de<<` then."""
+    back_language: str | None = Field(default=None, pattern=r"^[A-Za-z][\w-]*$")
+    share: float = Field(default=1.0, gt=0, le=1)
+    """Of the training rows, drawn by their ids and the recipe's seed."""
 
 
 class TextRules(Recipe):
@@ -133,13 +157,15 @@ class FileSource(Recipe):
     missing: dict[str, MissingPolicy] = {}
     """Column → what to do where it is empty; rows without text or label are dropped by default."""
     rules: TextRules = TextRules()
-    names_model: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][\w.-]*(@[1-9][0-9]*)?$")
+    names_model: str | None = Field(default=None, pattern=_MODEL)
     """A registered model of the task entities that marks persons (`banyan-people`: its champion; `banyan-people@3`):
     the names that it finds are masked as other personal data is. None: names are not looked for."""
     stratified: bool = False
     """Of tables with labels: the test split has its share of each label, as far as whole groups allow."""
     labels: tuple[str, ...] = ()
     """The labels there may be; a row with another is rejected. None given: those of the file."""
+    back_translation: BackTranslation | None = None
+    """More training rows, with the same answers and in the same groups; nothing that is measured by is touched."""
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Self:
@@ -158,6 +184,13 @@ class FileSource(Recipe):
                 "password_env (database), or leave it to the AWS client's own environment (s3)"
             )
         return self
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The registered models that it asks, as the recipe calls them."""
+        filling = [policy.removeprefix("model=") for policy in self.missing.values() if policy.startswith("model=")]
+        both = self.back_translation
+        return tuple(filter(None, [self.names_model, *filling, *((both.there, both.back) if both else ())]))
 
     @property
     def address(self) -> str:

@@ -88,7 +88,7 @@ def ingest_key(_: "TaskRunContext", given: dict[str, Any]) -> str | None:
         read += [known[name].sha256 for name in assets_of(source) if name in known]
         if isinstance(source, FileSource):
             content = fingerprint(source)
-            if content is None or (source.names_model and "@" not in source.names_model):
+            if content is None or any("@" not in model for model in source.models):
                 return None  # what stands at an address is known when it has been read; a champion changes
             head = versioning.head(load_settings())
             read += [content, head.version if head else ""]

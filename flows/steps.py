@@ -19,6 +19,7 @@ from components.feedback.retraining import Claim, Collected
 from components.names import find_names
 from components.recipes import Finetune, GatePolicy, Ingest, Preference, Pretrain, Rater, Search, TriggerPolicy
 from components.refs import DataRef, ModelRef
+from components.registered import open_model
 from components.registry import Registry
 from components.settings import load_settings
 from components.supervisor import addresses
@@ -43,8 +44,8 @@ def ingest(recipe: Ingest) -> DataRef:
     """Sources → a validated, versioned set of tables."""
     settings = load_settings()
     before = versioning.head(settings)
-    names = partial(find_names, settings=settings)
-    made = versioning.ingest(recipe, settings=settings, progress=shown.line, names=names)
+    names, models = partial(find_names, settings=settings), partial(open_model, settings=settings)
+    made = versioning.ingest(recipe, settings=settings, progress=shown.line, names=names, models=models)
     shown.ring(before, made, policies.trigger())
     return shown.data(made)
 

@@ -13,6 +13,8 @@ from typing import Protocol
 import pandas as pd
 
 from components.data import files, filters, sources
+from components.data.asking import AskedModels, Models
+from components.data.back_translation import back_translated
 from components.data.catalogues import read_catalogues
 from components.data.cleaning import FILE_SHARE, IN_TEST, QUOTA, Row, kept
 from components.data.decontamination import drop_contaminated
@@ -97,14 +99,15 @@ def build(
     base: Path | None = None,
     progress: Progress = silent,
     names: NameModels | None = None,
+    models: Models | None = None,
 ) -> BuildReport:
     """Read, clean, mask, deduplicate, split and write every table of a recipe.
 
     `base` is the folder of a data version whose other tables are carried over as they are. `names` gives the models
-    that a recipe's `names_model` asks for.
+    that a recipe's `names_model` asks for, `models` those that fill in and translate.
 
     Raises:
-        RecipeError: a source asks for a model of names and `names` is not given.
+        RecipeError: a source asks for a model, and what gives it is not given.
         AssetError, InputFileError, MappingError: a source cannot be had or read.
         DataError: too few rows to fill a split.
     """
@@ -112,7 +115,7 @@ def build(
     staging.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"{recipe.name}-{os.getpid()}-"))
     try:
-        report = _build(recipe, settings, base, progress, folder, names)
+        report = _build(recipe, settings, base, progress, folder, names, models)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -126,6 +129,7 @@ def _build(
     progress: Progress,
     folder: Path,
     names: NameModels | None,
+    models: Models | None,
 ) -> BuildReport:
     report = BuildReport(recipe.name, folder / "data", folder / "rejects.parquet")
     report.staging_dir.mkdir()
@@ -174,8 +178,10 @@ def _build(
         clock.stage(f"{gold.table}: read, mask, deduplicate, split")
     for own in own_files:
         others = {table: rows for table, rows in made.items() if table != own.table}
-        found = _names_of(own, names)
-        made[own.table] = _own_table(own, recipe, report, settings, base=base, others=others, names=found)
+        asked = AskedModels(models, cache=settings.workspace.inputs)
+        how = {"base": base, "others": others, "names": _names_of(own, names), "models": asked}
+        made[own.table] = _own_table(own, recipe, report, settings, **how)
+        report.inputs[own.table] = report.inputs[own.table].model_copy(update={"models": asked.used})
         report.tables[own.table] = own.task
         clock.stage(f"{own.table}: read, mask, deduplicate, split")
     for table, rows in made.items():
@@ -300,8 +306,9 @@ def _own_table(
     base: Path | None,
     others: Mapping[str, Sequence[Row]],
     names: FindsNames | None,
+    models: AskedModels,
 ) -> list[Row]:
-    reading = files.read_file(own, max_chars=recipe.max_text_chars, cache=settings.workspace.inputs)
+    reading = files.read_file(own, max_chars=recipe.max_text_chars, cache=settings.workspace.inputs, models=models)
     rows, num_shortened = reading.rows, reading.num_shortened
     report.inputs[own.table] = reading.note.model_copy(update={"names_model": names.model if names else ""})
     task = None if own.task == CORPUS else get_task(own.task)
@@ -333,7 +340,20 @@ def _own_table(
     report.changed[own.table] = changed
     report.changed[own.table] |= {"shortened": num_shortened, "filled in": sum(bool(row.imputed) for row in kept(rows))}
     _check_usable(own, rows)
-    return rows
+    return [*rows, *_back_translated(own, rows, recipe, report, models)]
+
+
+def _back_translated(
+    own: FileSource, rows: Sequence[Row], recipe: Ingest, report: BuildReport, models: AskedModels
+) -> list[Row]:
+    if own.back_translation is None:
+        return []
+    if own.task == CORPUS or get_task(own.task).head in {"tagger", "span"}:
+        why = "a corpus has no answers to keep" if own.task == CORPUS else "the answers point into the text"
+        raise RecipeError(f"{own.table}: back_translation: {why}", "leave it out")
+    made = back_translated(rows, own.back_translation, seed=recipe.seed, models=models)
+    report.changed[own.table]["back-translated"] = len(made)
+    return made
 
 
 def _measured_by(base: Path | None, table: str) -> set[str]:

@@ -18,6 +18,7 @@ from components.data.dedup import near_pairs
 from components.data.drift import SAMPLE, drifts
 from components.data.language import identify
 from components.data.tables import (
+    BACK_TRANSLATED,
     CORPUS_SPLITS,
     SPLITS,
     TableInfo,
@@ -145,7 +146,7 @@ def rows_batch(frame: pd.DataFrame, table: str, info: TableInfo) -> Batch:
         ),
     ]
     if answer:
-        origins = ["provenance", "file", "feedback"]
+        origins = ["provenance", "file", "feedback", BACK_TRANSLATED]
         checks.append(_values("ToBeInSet", "origin", "a known origin", value_set=origins))
         checks.append(_values("ToBeInSet", "num_answers", "one answer a text (conflicting labels)", value_set=[1]))
     if has_labels(info):

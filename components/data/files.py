@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from components.data.asking import AskedModels
 from components.data.cleaning import (
     MALFORMED,
     MISFIT,
@@ -37,8 +38,12 @@ class Reading(NamedTuple):
     note: InputNote
 
 
-def read_file(recipe: FileSource, *, max_chars: int, cache: Path | None = None) -> Reading:
+def read_file(
+    recipe: FileSource, *, max_chars: int, cache: Path | None = None, models: AskedModels | None = None
+) -> Reading:
     """All rows of a source; texts are shortened to `max_chars`, but for a corpus. Addresses are fetched into `cache`.
+
+    `models` are asked where the recipe fills in by a model.
 
     Where a single file was asked for, its being unreadable is an error; of a folder's files it is a rejected row.
 
@@ -88,7 +93,7 @@ def read_file(recipe: FileSource, *, max_chars: int, cache: Path | None = None) 
     if not rows:
         where = recipe.address
         raise InputFileError(f"{where} has a header and no rows", "give a file with at least a few rows of each label")
-    _fill(rows, recipe, answer_column)
+    _fill(rows, recipe, answer_column, models)
     for row in kept(rows):
         if task is not None:
             fit_row(row, task)
@@ -109,12 +114,12 @@ def fit_row(row: Row, task: Task) -> None:
         row.reason = f"{MISFIT}: {err}"
 
 
-def _fill(rows: Sequence[Row], recipe: FileSource, answer_column: str) -> None:
+def _fill(rows: Sequence[Row], recipe: FileSource, answer_column: str, models: AskedModels | None) -> None:
     policies = {("answer" if name == answer_column else name): policy for name, policy in recipe.missing.items()}
     if not answer_column:
         policies.setdefault("answer", "constant")  # a corpus has no answers
     has_names = not answer_column or column_type(get_task(recipe.task), answer_column) == "label"
-    handle_missing(rows, policies, closed={"answer"} if has_names else set())
+    handle_missing(rows, policies, closed={"answer"} if has_names else set(), models=models, answer_task=recipe.task)
     for row in rows:
         if not answer_column:
             row.answer, row.imputed = "", row.imputed.replace("answer", "").strip(",")

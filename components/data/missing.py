@@ -4,7 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
+from components.data.asking import Asked, AskedModels, labels_for
 from components.data.cleaning import NO_ANSWER, NO_TEXT, Row, kept
 from components.errors import RecipeError
 
@@ -15,14 +17,22 @@ MIN_EXAMPLES = 10
 """Of rows that have a value: from fewer, nothing is learned."""
 
 
-def handle_missing(rows: Sequence[Row], policies: Mapping[str, str], *, closed: Collection[str] = ()) -> None:
+def handle_missing(
+    rows: Sequence[Row],
+    policies: Mapping[str, str],
+    *,
+    closed: Collection[str] = (),
+    models: AskedModels | None = None,
+    answer_task: str = "classification",
+) -> None:
     """Fill or reject, in place; `imputed` names what was filled. Without a policy a row lacking text or answer goes.
 
     Policies are those of `filled`, and `drop`. `closed` are columns whose cells are names out of a few, as labels are:
-    what is computed for them becomes the nearest that there is.
+    what is computed for them becomes the nearest that there is. `models` answer for `model=`: one
+    of `answer_task` for answers, a classifier for other columns.
 
     Raises:
-        RecipeError: a policy for a column that cannot be filled, or one that its cells do not allow.
+        RecipeError: a policy for a column that cannot be filled, one that its cells do not allow, or no such model.
     """
     more = {name for row in rows for name in row.more}
     for column, policy in policies.items():
@@ -32,8 +42,11 @@ def handle_missing(rows: Sequence[Row], policies: Mapping[str, str], *, closed: 
             continue
         found = kept(rows)
         cells = [_cell(row, column) for row in found]
+        how: dict[str, Any] = {"texts": [row.text for row in found], "closed": column in closed}
         try:
-            full = filled(cells, policy, texts=[row.text for row in found], closed=column in closed)
+            if policy.startswith("model=") and not all(cells):
+                how["asked"] = _asked(policy, column, models, answer_task)
+            full = filled(cells, policy, **how)
         except RecipeError as err:
             raise RecipeError(f"missing: {column}: {err.message}", err.remedy) from err
         for row, before, after in zip(found, cells, full, strict=True):
@@ -58,13 +71,29 @@ def _set_cell(row: Row, column: str, value: str) -> None:
         row.more[column] = value
 
 
-def filled(cells: Sequence[str], policy: str, *, texts: Sequence[str] = (), closed: bool = False) -> list[str]:
-    """The cells with none empty, unless all are.
+def _asked(policy: str, column: str, models: AskedModels | None, answer_task: str) -> Asked:
+    if column == "text":
+        raise RecipeError("a model needs the text to say anything", "drop the rows")
+    if models is None:
+        raise RecipeError(f"{policy} needs the registry", "ingest it through the stack")
+    task = answer_task if column == "answer" else "classification"
+    return models.get(policy.removeprefix("model="), task=task, what=f"missing {column}")
+
+
+def filled(
+    cells: Sequence[str],
+    policy: str,
+    *,
+    texts: Sequence[str] = (),
+    closed: bool = False,
+    asked: Asked | None = None,
+) -> list[str]:
+    """The cells with none empty, unless all are, or a model says a label that a closed column does not have.
 
     `constant` (or `constant=value`); `most_frequent` (ties: the smallest); of numbers `mean`, `median`, and
     `interpolate` (linearly between the neighbours above and below, at the ends the nearest); `regression`: learned from
     `texts`, one a cell, by ridge regression for numbers and logistic regression for names. With `closed`, what is
-    computed becomes the nearest that there is.
+    computed becomes the nearest that there is. `model=…`: what `asked` says to the text.
 
     Raises:
         RecipeError: a policy for numbers on cells that are none; or `regression` without enough to learn from.
@@ -80,13 +109,19 @@ def filled(cells: Sequence[str], policy: str, *, texts: Sequence[str] = (), clos
         fill = [min(counts, key=lambda cell: (-counts[cell], cell)) if counts else CONSTANT] * len(cells)
     elif name == "regression":
         fill = _regressed(cells, texts, closed=closed)
+    elif name == "model" and asked is not None:
+        empty = [place for place, cell in enumerate(cells) if not cell and texts[place]]
+        labels = labels_for([texts[place] for place in empty], asked, known, closed=closed and bool(known))
+        said = dict(zip(empty, labels, strict=True))
+        fill = [said.get(place, "") for place in range(len(cells))]
     elif name in NUMERIC:
         if not known:
             raise RecipeError(f"{name}: there is no value at all", "drop the rows, or fill in a constant")
         fill = _as_cells(_computed(name, [_number(cell) if cell else None for cell in cells]), known, closed=closed)
     else:
         raise RecipeError(
-            f"there is no policy {policy!r}", f"use constant, most_frequent, regression, {', '.join(NUMERIC)}"
+            f"there is no policy {policy!r}",
+            f"use constant, most_frequent, regression, model=NAME, {', '.join(NUMERIC)}",
         )
     return [cell or other for cell, other in zip(cells, fill, strict=True)]
 

@@ -56,7 +56,7 @@ def mask_row(
     if kinds is not None:
         spans = [[span for span in found if span.kind in kinds] for found in spans]
     if any(names):
-        spans = _with_names(texts, spans, names)
+        spans = with_names(texts, spans, names)
     if not any(spans):
         return list(texts)
     numbers: dict[tuple[str, str], int] = {}
@@ -78,10 +78,10 @@ def mask_row(
     return masked
 
 
-def _with_names(
+def with_names(
     texts: Sequence[str], spans: Sequence[Sequence[Span]], names: Sequence[Sequence[Span]]
 ) -> list[list[Span]]:
-    """What has a format comes first: a name within an address is part of the address."""
+    """The spans of one row's texts and those of the names: a name within an address is part of the address."""
     values = {text[span.start : span.end].strip() for text, some in zip(texts, names, strict=True) for span in some}
     ordered = sorted(filter(None, values), key=lambda value: (-len(value), value))
     pattern = re.compile(

@@ -28,6 +28,8 @@ CORPUS_SPLITS = ("train", "heldout")
 CORPUS = "corpus"
 """What a table of plain text has for a task."""
 
+BACK_TRANSLATED = "augmented:back-translation"
+"""Origin of training rows that models made of others."""
 _PROVENANCE = ("source", "licence", "group", "origin", "imputed")
 
 
@@ -44,7 +46,7 @@ def columns(task: str) -> tuple[str, ...]:
     """The columns of a task's table. All are stored as text; `imputed` names the columns that were filled in.
 
     `id` is `content_id(text)`; `group` is the file a row came from, never shared between test and the rest;
-    `origin` is provenance | file | feedback.
+    `origin` is provenance | file | feedback | augmented:back-translation.
 
     Raises:
         MappingError: no table has this task.

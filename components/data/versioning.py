@@ -22,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from components.data.asking import Models
 from components.data.build import BuildReport, NameModels, Progress, build, silent
 from components.data.dvc_store import DvcStore
 from components.data.manifests import Manifest, SplitSummary, find, head, manifest, pointer, summary, versions
@@ -141,7 +142,12 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
 
 
 def ingest(
-    recipe: Ingest, *, settings: Settings, progress: Progress = silent, names: NameModels | None = None
+    recipe: Ingest,
+    *,
+    settings: Settings,
+    progress: Progress = silent,
+    names: NameModels | None = None,
+    models: Models | None = None,
 ) -> DataRef:
     """Build, validate, commit. Tables of the current version that the recipe does not make are carried over.
 
@@ -150,14 +156,16 @@ def ingest(
         AssetError, InputFileError, MappingError, DataError: as `build`; nothing is left behind.
     """
     with _locked(settings, "ingest", progress):  # from reading HEAD to moving it: two at once would lose one's tables
-        return _ingest(recipe, settings, progress, names)
+        return _ingest(recipe, settings, progress, names, models)
 
 
-def _ingest(recipe: Ingest, settings: Settings, progress: Progress, names: NameModels | None) -> DataRef:
+def _ingest(
+    recipe: Ingest, settings: Settings, progress: Progress, names: NameModels | None, models: Models | None
+) -> DataRef:
     before = head(settings)
     base = path_of(before, settings) if before else None
     parsed.forget(settings.workspace.inputs, all_of_them=False)
-    report = build(recipe, settings=settings, base=base, progress=progress, names=names)
+    report = build(recipe, settings=settings, base=base, progress=progress, names=names, models=models)
     how = {"rejects": report.rejects_path, "limits": recipe.limits, "accepted": base, "made": report.tables.keys()}
     validation = _gate(report.staging_dir, settings, **how)
     progress(f"validate: {validation.seconds:.1f} s, {len(validation.checks)} checks passed")

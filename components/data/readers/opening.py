@@ -44,6 +44,8 @@ class InputNote(BaseModel):
     """Suffix → files of a folder that are of no kind that is read."""
     names_model: str = ""
     """The model version that names of persons were found by; '' where they were not looked for."""
+    models: dict[str, str] = {}
+    """What else models were asked for → the version that answered."""
 
 
 @dataclass

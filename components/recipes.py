@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from components.errors import RecipeError
 from components.recipe_base import Recipe as Recipe
@@ -238,13 +238,16 @@ class Ingest(Recipe):
     seed: int = 0
 
 
+_Address = Annotated[str, BeforeValidator(lambda given: str(given) if isinstance(given, Path) else given)]
+
+
 class Pack(Recipe):
     """A corpus of any size from raw documents to packed tokens."""
 
     kind: Literal["pack"] = "pack"
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,60}$")
-    inputs: tuple[Path, ...] = Field(min_length=1)
-    """Files, folders or globs."""
+    inputs: tuple[_Address, ...] = Field(min_length=1)
+    """Files, folders or globs; addresses (`https://`, `http://`; `s3://`, also of a folder or a glob)."""
     columns: dict[Literal["text", "source", "group"], str] = {}
     """Our column → the files' column, where the names differ."""
     format: str | None = None

@@ -60,6 +60,8 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
     one = versioning.find(version, settings=read_settings())
     lines = [f"Data version {one.ref.version}", f"  {one.name}, made {one.created_at:%Y-%m-%d %H:%M} UTC"]
     lines.append(f"  after {one.parent}" if one.parent else "  the first one")
+    if one.tokens:
+        lines.append(f"  tokens: {', '.join(f'{number:,} {split}' for split, number in one.tokens.items())}")
     for table, splits in one.rows.items():
         lines.append(f"  {table}: {_split_line(splits)}")
         lines.append(f"    sources: {_counts(_total(splits, 'sources'))}")

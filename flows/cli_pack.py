@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def pack(
-    what: Annotated[list[str], typer.Argument(help="A recipe of kind pack; or files, folders or globs of documents.")],
+    what: Annotated[list[str], typer.Argument(help="A recipe of kind pack; or files, folders, globs or addresses.")],
     name: Annotated[str | None, typer.Option("--name", help="Of the packed corpus.")] = None,
     vocab_size: Annotated[
         int | None,
@@ -38,6 +38,7 @@ def pack(
     Killed, it goes on where it was when it is called again. With BANYAN_RAY_ADDRESS it runs on that Ray cluster.
     """
     from components.data.engine.run import Resources, pack_corpus
+    from components.data.packed_versions import commit_packed
 
     settings = read_settings()
     recipe = _recipe(what, name, vocab_size, tokenizer, language, gopher=gopher, c4=c4)
@@ -46,8 +47,10 @@ def pack(
         folder=settings.workspace.packed / recipe.name,
         resources=Resources(memory_mb, workers, settings.ray_address),
         progress=None if as_json else lambda line: print(line, flush=True),
+        cache=settings.workspace.inputs,
     )
-    say(as_json, _facts(report), *_lines(report))
+    version = commit_packed(report.folder, settings=settings, recipe=recipe).version
+    say(as_json, {**_facts(report), "version": version}, *_lines(report, recipe.name, version))
 
 
 def _recipe(
@@ -60,6 +63,7 @@ def _recipe(
     gopher: bool,
     c4: bool,
 ) -> "Pack":
+    from components.data.engine.inputs import is_address
     from components.recipes import Pack, load_recipe, parse_recipe
 
     if len(what) == 1 and what[0].endswith((".yaml", ".yml")):
@@ -73,7 +77,7 @@ def _recipe(
     found: Pack = parse_recipe(
         {
             "kind": "pack",
-            "name": name or Path(what[0]).resolve().stem,
+            "name": name or (Path(what[0]) if is_address(what[0]) else Path(what[0]).resolve()).stem,
             "inputs": what,
             "rules": rules,
             "tokenizer": tokenizer,
@@ -90,7 +94,7 @@ def _facts(report: "Report") -> dict[str, Any]:
     return {**asdict(report), "folder": str(report.folder), "rows_rejected": report.rows_rejected}
 
 
-def _lines(report: "Report") -> list[str]:
+def _lines(report: "Report", name: str, version: str) -> list[str]:
     seconds = sum(report.seconds.values())
     rate = f", {report.bytes_in / 1e6 / seconds:.1f} MB/s" if seconds else ""
     lines = [
@@ -101,5 +105,6 @@ def _lines(report: "Report") -> list[str]:
     for split, number in report.tokens.items():
         lines.append(f"  {split}: {number:,} tokens in {report.documents[split]:,} documents")
     lines.append(f"It is in {report.folder}; of every document, why it is in or out: rows/ and rejects/ there.")
-    lines.append(f"Next: banyan train RECIPE --set packed={report.folder}")
+    lines.append(f"It is data version {version[:12]}.")
+    lines.append(f"Next: banyan train RECIPE --set packed=data:{name}")
     return lines

@@ -9,8 +9,8 @@ from flows import policies, steps
 
 @flow(flow_run_name="pretrain {recipe.name}", **policies.KEPT)
 def pretrain(recipe: Pretrain, data: DataRef | None = None, force: bool = False) -> ModelRef:
-    """Trains by the recipe on the data (default: the newest version) and registers the model."""
+    """Trains by the recipe on the data (default: the newest version, or what it names) and registers the model."""
     with policies.fresh(force):
-        data = steps.current_data(data)
+        data = steps.packed_data(recipe) if recipe.packed else steps.current_data(data)
         run = steps.train(recipe, data, force)
         return steps.register(recipe, data, run)

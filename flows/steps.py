@@ -8,7 +8,7 @@ from prefect.runtime import deployment as placed
 from prefect.runtime import flow_run
 
 from components import assets
-from components.data import versioning
+from components.data import packed_versions, versioning
 from components.errors import DataStoreError
 from components.evaluation import candidate
 from components.evaluation.candidate import Judgement
@@ -75,6 +75,13 @@ def adopt(data: DataRef | None) -> None:
 
 def _pointer(data: DataRef) -> str:
     return f"outs:\n- md5: {data.version}.dir\n  hash: md5\n  path: data\n"
+
+
+@step(only_reads=True, task_run_name="packed corpus of {recipe.name}")
+def packed_data(recipe: Pretrain) -> DataRef:
+    """The data version of the packed corpus that a recipe names; a folder that is none becomes one."""
+    assert recipe.packed is not None  # the flow asked
+    return shown.data(packed_versions.find_packed(recipe.packed, settings=load_settings()))
 
 
 # ---------------------------------------------------------------- models

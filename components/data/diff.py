@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict
 
-from components.data.tables import split_names, table_info, table_names, table_sha256, target_column
+from components.data.manifests import contents
+from components.data.packing import PREFIX, ROWS
+from components.data.tables import split_names, table_info, target_column
 from components.errors import DataStoreError
 from components.tasks import get_task
 from components.tasks.base import column_type
@@ -60,18 +62,38 @@ def diff(before: Path, after: Path) -> dict[str, TableDiff]:
         DataStoreError: a file is damaged.
     """
     found = {}
-    there, now = set(table_names(before)), set(table_names(after))
-    for table in sorted(there | now):
-        if table in there & now and table_sha256(before, table) == table_sha256(after, table):
+    there, now = contents(before), contents(after)
+    for table in sorted({*there, *now}):
+        if there.get(table) == now.get(table):
             continue
         old = _rows(before, table) if table in there else None
         new = _rows(after, table) if table in now else None
-        found[table] = _table_diff(old, new, before / table, after / table)
+        found[table] = _table_diff(old, new, _place(before, table), _place(after, table))
     return found
+
+
+def _place(version_dir: Path, table: str) -> Path:
+    """A table's folder; a packed corpus is the version's own."""
+    return version_dir if table.startswith(PREFIX) else version_dir / table
+
+
+def _packed_rows(folder: Path) -> pa.Table:
+    """The same of a packed corpus' documents, which have no answers."""
+    string = pa.large_string()
+    parts = [pa.table({name: pa.array([], string) for name in ("id", "split", "source")})]
+    for path in sorted((folder / ROWS).glob("*.parquet")):
+        parts.append(pq.read_table(path, columns=["id", "split", "source"]).cast(parts[0].schema))
+    rows = pa.concat_tables(parts)
+    rows = rows.append_column("key", rows["id"])
+    for name in ("answer", "label"):
+        rows = rows.append_column(name, pa.repeat(pa.scalar("", string), len(rows)))
+    return rows.combine_chunks()
 
 
 def _rows(version_dir: Path, table: str) -> pa.Table:
     """id, key, split, source, answer, label ('' where there are none)."""
+    if table.startswith(PREFIX):
+        return _packed_rows(version_dir)
     info = table_info(version_dir, table)
     answer = target_column(info.task)
     has_labels = bool(answer) and column_type(get_task(info.task), answer) == "label"
@@ -154,6 +176,11 @@ def _examples(rows: pa.Table, folder: Path, was: str) -> tuple[dict[str, str], .
     texts: dict[tuple[str, str], str] = {}
     for split in sorted({row["split"] for row in chosen}):
         ids = [row["id"] for row in chosen if row["split"] == split]
+        if (folder / ROWS).is_dir():  # of a packed corpus there are tokens only: where the document came from
+            found_at = ["id", "file", "position"]
+            read = pq.read_table(folder / ROWS, columns=found_at, filters=[("id", "in", ids)])
+            texts |= {(split, row["id"]): f"{row['file']} at {row['position']}" for row in read.to_pylist()}
+            continue
         read = pq.read_table(folder / f"{split}.parquet", columns=["id", "text"], filters=[("id", "in", ids)])
         texts |= {(split, row["id"]): row["text"] for row in read.to_pylist()}
     found = []

@@ -41,7 +41,7 @@ class DvcStore:
     def add(self, folder: Path) -> str:
         """Track a copy of `folder`; the text of its pointer."""
         self._prepare()
-        self._drop_output()
+        self.drop_output()
         shutil.copytree(folder, self.repo / OUTPUT, copy_function=shutil.copyfile)
         self._dvc("add", "--quiet", OUTPUT)
         return (self.repo / f"{OUTPUT}.dvc").read_text("utf-8")
@@ -70,7 +70,7 @@ class DvcStore:
     def pull(self, pointer: str) -> Path:
         """The folder of the version that `pointer` names, fetched from the cache or the remote."""
         self._prepare()
-        self._drop_output()
+        self.drop_output()
         self._drop_index()
         (self.repo / f"{OUTPUT}.dvc").write_text(pointer, "utf-8")
         self._dvc("pull", "--force", f"{OUTPUT}.dvc")
@@ -92,7 +92,7 @@ class DvcStore:
         """The names of all objects of a version, its list included; the list comes from the remote when it is lost."""
         if not self._cached(f"{version}.dir").is_file():
             self.pull(pointer)
-            self._drop_output()
+            self.drop_output()
         entries = json.loads(self._cached(f"{version}.dir").read_text("utf-8"))
         return {f"{version}.dir", *(entry["md5"] for entry in entries)}
 
@@ -148,7 +148,7 @@ class DvcStore:
                 "repair it from a machine whose workspace has the version, or ingest its recipe again",
             )
         self._delete_from_remote([f"{version}.dir", *lost])
-        self._drop_output()
+        self.drop_output()
         (self.repo / f"{OUTPUT}.dvc").write_text(pointer, "utf-8")
         self.push(version)
 
@@ -195,7 +195,8 @@ class DvcStore:
             (folder / "config").write_text(config, "utf-8")
         (folder / "tmp" / "rwlock").unlink(missing_ok=True)
 
-    def _drop_output(self) -> None:
+    def drop_output(self) -> None:
+        """Remove the folder that DVC tracks: the objects are in its cache."""
         shutil.rmtree(self.repo / OUTPUT, ignore_errors=True)
         (self.repo / f"{OUTPUT}.dvc").unlink(missing_ok=True)
 

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data.language import identify
-from components.data.tables import num_rows, read_split, table_info, target_column
+from components.data.packing import INFO, PREFIX, read_info
+from components.data.tables import num_rows, read_split, table_info, table_names, table_sha256, target_column
 from components.errors import DataStoreError, UsageError
 from components.refs import DataRef
 from components.settings import Settings
@@ -63,6 +64,21 @@ class Manifest(BaseModel):
     """Own table → source → rows in and kept, characters, words, languages."""
     seconds: dict[str, float] = {}
     """Stage → seconds."""
+    tokens: dict[str, int] = {}
+    """Split → tokens, of a packed corpus."""
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is a packed corpus, which never is the current version."""
+        return any(table.startswith(PREFIX) for table in self.ref.tables)
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """Table → its hash, of what lies in a version's folder; of a packed corpus `packed/<name>`."""
+    if (folder / INFO).is_file():
+        info = read_info(folder)
+        return {PREFIX + info.name: info.sha256()}
+    return {table: table_sha256(folder, table) for table in table_names(folder)}
 
 
 def head(settings: Settings) -> DataRef | None:

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 SPLITS = ("train", "heldout")
-INFO = "packed.json"
+INFO, ROWS, REJECTS = "packed.json", "rows", "rejects"
+PREFIX = "packed/"
+"""Before the name of a packed corpus where others are tables' names."""
 Tokens = npt.NDArray[np.unsignedinteger[Any]]
 
 

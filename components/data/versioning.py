@@ -25,14 +25,23 @@ import pandas as pd
 from components.data.asking import Models
 from components.data.build import BuildReport, NameModels, Progress, build, silent
 from components.data.dvc_store import DvcStore
-from components.data.manifests import Manifest, SplitSummary, find, head, manifest, pointer, summary, versions
+from components.data.manifests import (
+    Manifest,
+    SplitSummary,
+    contents,
+    find,
+    head,
+    manifest,
+    pointer,
+    summary,
+    versions,
+)
+from components.data.packing import INFO
 from components.data.readers import parsed
 from components.data.removal import end_removals, mark
 from components.data.tables import (
     columns,
     table_info,
-    table_names,
-    table_sha256,
     write_split,
 )
 from components.data.validation import ValidationReport, validate
@@ -77,8 +86,7 @@ def path_of(ref: DataRef, settings: Settings) -> Path:
         with _locked(settings):
             if not folder.is_dir():
                 pulled = DvcStore(settings).pull(text)
-                found = {table: table_sha256(pulled, table) for table in table_names(pulled)}
-                if found != ref.tables:
+                if contents(pulled) != ref.tables:
                     raise DataStoreError(f"data version {ref.version} came back otherwise than it was committed")
                 _check_out(pulled, folder)
     return folder
@@ -91,18 +99,21 @@ def _checkout_dir(version: str, settings: Settings) -> Path:
 # ---------------------------------------------------------------- writing
 
 
-def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None = None) -> DataRef:
+def commit(
+    staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None = None, is_current: bool = True
+) -> DataRef:
     """Make the tables in `staging_dir` a data version: added, pushed, verified, checked out, and at last HEAD.
 
     `note` holds what the manifest is to say besides (its fields: name, recipe, rejects, …). The same tables
     give the same version; its first manifest stays. Killed at any point, the last good version stands and
     the same commit can be done again.
+    With `is_current` false HEAD stays, and the checkout shares its files with `staging_dir`, which become read-only.
 
     Raises:
         DataStoreError: DVC, its cache or its remote; or another process holds the lock too long.
     """
     data = settings.workspace.data
-    tables = {table: table_sha256(staging_dir, table) for table in table_names(staging_dir)}
+    tables = contents(staging_dir)
     with _locked(settings):
         _sweep(data)
         end_removals(settings)
@@ -110,7 +121,8 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
         for known in versions(settings):
             checked_out = _checkout_dir(known.ref.version, settings).is_dir()
             if known.ref.tables == tables and checked_out and store.is_pushed(known.ref.version):
-                _write_whole(data / "HEAD", known.ref.version + "\n")
+                if is_current:
+                    _write_whole(data / "HEAD", known.ref.version + "\n")
                 return known.ref
         text = store.add(staging_dir)
         version = re.search(r"md5: ([0-9a-f]{32})\.dir", text)
@@ -119,26 +131,33 @@ def commit(staging_dir: Path, *, settings: Settings, note: dict[str, Any] | None
         ref = DataRef(version=version[1], tables=tables)
         store.push(ref.version)
         if not _checkout_dir(ref.version, settings).is_dir():
-            _check_out(staging_dir, _checkout_dir(ref.version, settings))
+            _check_out(staging_dir, _checkout_dir(ref.version, settings), is_shared=not is_current)
         target = data / "manifests" / f"{ref.version}.json"
         if not target.is_file():
-            before = data / "HEAD"
-            made = Manifest(
-                ref=ref,
-                created_at=datetime.now(UTC),
-                parent=before.read_text("utf-8").strip() if before.is_file() else None,
-                pointer=text,
-                rows={table: summary(staging_dir, table) for table in ref.tables},
-                **({"name": "data"} | (note or {})),
-            )
+            said = {"name": "data"} | (note or {})
+            if "rows" not in said:
+                said["rows"] = {table: summary(staging_dir, table) for table in ref.tables}
+            parent = _parent(tables, settings, is_current=is_current)
+            made = Manifest(ref=ref, created_at=datetime.now(UTC), parent=parent, pointer=text, **said)
             if made.rejects_file:
                 kept_file = target.with_name(f"{ref.version}.rejects.parquet")
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(made.rejects_file, kept_file)
                 made = made.model_copy(update={"rejects_file": str(kept_file)})
             _write_whole(target, made.model_dump_json(indent=1))
-        _write_whole(data / "HEAD", ref.version + "\n")
+        if is_current:
+            _write_whole(data / "HEAD", ref.version + "\n")
+        else:
+            store.drop_output()  # tables are small
     return ref
+
+
+def _parent(tables: dict[str, str], settings: Settings, *, is_current: bool) -> str | None:
+    """The version before: the current one; of what never is the current one, the newest with the same tables."""
+    if is_current:
+        before = settings.workspace.data / "HEAD"
+        return before.read_text("utf-8").strip() if before.is_file() else None
+    return next((one.ref.version for one in versions(settings) if one.ref.tables.keys() == tables.keys()), None)
 
 
 def ingest(
@@ -259,8 +278,8 @@ def remove(version: str, *, settings: Settings, force: bool = False) -> int:
     """
     with _locked(settings, "ingest"), _locked(settings):
         data = settings.workspace.data
-        manifest(version, settings=settings)
-        others = [one for one in versions(settings) if one.ref.version != version]
+        about = manifest(version, settings=settings)
+        others = [one for one in versions(settings) if one.ref.version != version and not one.is_packed]
         current = head(settings)
         if current is not None and current.version == version:
             if not force:
@@ -270,7 +289,17 @@ def remove(version: str, *, settings: Settings, force: bool = False) -> int:
             else:
                 (data / "HEAD").unlink()
         mark(version, settings)
-        return end_removals(settings)
+        return end_removals(settings) + _remove_packed(about, settings)
+
+
+def _remove_packed(about: Manifest, settings: Settings) -> int:
+    """The folder that a packed corpus was made in, where it still is that corpus; the bytes that this frees."""
+    folder = settings.workspace.packed / about.name
+    if not about.is_packed or not (folder / INFO).is_file() or contents(folder) != about.ref.tables:
+        return 0
+    freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.stat().st_nlink == 1)
+    shutil.rmtree(folder)
+    return freed
 
 
 def verify_remote(version: str, *, settings: Settings, repair: bool = False) -> tuple[list[str], list[str]]:
@@ -307,7 +336,7 @@ def adopt(pointer_text: str, *, settings: Settings) -> DataRef:
             with _locked(settings):
                 store = DvcStore(settings)
                 pulled = store.pull(pointer_text)
-                if not store.is_pulled_whole(found[1]) or not table_names(pulled):
+                if not store.is_pulled_whole(found[1]) or not contents(pulled):
                     raise DataStoreError(
                         f"what the remote {store.url} gave for {found[1]} is not that data version",
                         "where it was made: banyan data verify --repair",
@@ -316,10 +345,17 @@ def adopt(pointer_text: str, *, settings: Settings) -> DataRef:
                 staging.mkdir(parents=True, exist_ok=True)
                 folder = Path(tempfile.mkdtemp(dir=staging, prefix=f"adopted-{os.getpid()}-"))
                 shutil.copytree(pulled, folder / "data", copy_function=shutil.copyfile)
-            commit(folder / "data", settings=settings, note={"name": "adopted"})
+            if (folder / "data" / INFO).is_file():
+                from components.data.packed_versions import commit_packed  # which commits by this module
+
+                commit_packed(folder / "data", settings=settings)
+            else:
+                commit(folder / "data", settings=settings, note={"name": "adopted"})
             shutil.rmtree(folder, ignore_errors=True)
-        _write_whole(settings.workspace.data / "HEAD", found[1] + "\n")
-        return manifest(found[1], settings=settings).ref
+        adopted = manifest(found[1], settings=settings)
+        if not adopted.is_packed:
+            _write_whole(settings.workspace.data / "HEAD", found[1] + "\n")
+        return adopted.ref
 
 
 def _gate(staging_dir: Path, settings: Settings, **how: Any) -> ValidationReport:
@@ -365,14 +401,22 @@ def _note(recipe: Ingest, report: BuildReport, validation: ValidationReport) -> 
     }
 
 
-def _check_out(content: Path, folder: Path) -> None:
+def _check_out(content: Path, folder: Path, *, is_shared: bool = False) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    shutil.copytree(content, partial, copy_function=shutil.copyfile, dirs_exist_ok=True)
+    how = _linked if is_shared else shutil.copyfile
+    shutil.copytree(content, partial, copy_function=how, dirs_exist_ok=True)  # type: ignore[arg-type]
     partial.chmod(0o755)
     for path in partial.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o444)  # folders stay writable: a person can delete a workspace
     partial.rename(folder)
+
+
+def _linked(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)
 
 
 def _write_whole(path: Path, text: str) -> None:

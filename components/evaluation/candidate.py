@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict
 
 from components.data import packing, versioning
+from components.data.packed_versions import located
 from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
 from components.evaluation import admission, evidence, gate, slices, spending
@@ -165,7 +166,7 @@ def register(
     """
     registry = Registry(addresses(settings).mlflow)
     manifest = versioning.manifest(data.version, settings=settings)
-    packed = recipe.packed if isinstance(recipe, Pretrain) else None
+    packed = located(recipe, data=data, settings=settings).packed if isinstance(recipe, Pretrain) else None
     info = packing.as_table(packed) if packed else table_info(versioning.path_of(data, settings), recipe.table)
     task = recipe.task if isinstance(recipe, Finetune) else "corpus"
     metrics = run.metrics | (scores.metrics if scores else {})
@@ -191,6 +192,7 @@ def register(
             baseline=baseline,
             reference=reference,
             parity=admitted.engines if admitted else None,
+            packed=packing.read_info(packed) if packed else None,
         ),
         example=get_task(task).example if isinstance(recipe, Finetune) else recipe.sample_prompt,
         per_example=scores.rows() if scores else None,

@@ -32,21 +32,23 @@ def card_of(
     baseline: Scores | None,
     reference: Scores | None = None,
     parity: Mapping[str, Parity] | None = None,
+    packed: packing.Packed | None = None,
 ) -> str:
     """Markdown.
 
     Args:
         parity: engine → what came of holding it against the trainer.
+        packed: what a pretraining on a packed corpus was given.
     """
     return "\n\n".join(
         part
         for part in (
             f"# {run.model}: {recipe.name}",
-            _what(recipe),
+            _what(recipe, packed),
             f"## Intended use\n\n{_use(recipe, info=info)}",
             _worth(recipe, run=run, scores=scores, baseline=baseline, reference=reference),
             _parity(parity or {}, writes=isinstance(recipe, Finetune) and get_task(recipe.task).head == "generator"),
-            _data(recipe, run=run, manifest=manifest, info=info),
+            _data(recipe, run=run, manifest=manifest, info=info, packed=packed),
             _made_of(recipe, run=run),
             _recipe(recipe),
             _energy(run),
@@ -56,9 +58,9 @@ def card_of(
     )
 
 
-def _what(recipe: Pretrain | Finetune) -> str:
+def _what(recipe: Pretrain | Finetune, packed: packing.Packed | None) -> str:
     if isinstance(recipe, Pretrain):
-        corpus = f"packed corpus `{recipe.packed.name}`" if recipe.packed else f"table `{recipe.table}`"
+        corpus = f"packed corpus `{packed.name}`" if packed else f"table `{recipe.table}`"
         return f"A {recipe.family} of {recipe.num_layers} layers, pretrained from nothing on the {corpus}."
     task, how = get_task(recipe.task), "whole" if recipe.adaptation == "full" else "by LoRA, merged"
     role = "\n\nA **control**: trained for comparison only, never promoted." if recipe.role == "control" else ""
@@ -151,9 +153,15 @@ def _parity(found: Mapping[str, Parity], *, writes: bool) -> str:
     )
 
 
-def _data(recipe: Pretrain | Finetune, *, run: TrainingRun, manifest: Manifest, info: TableInfo) -> str:
-    if isinstance(recipe, Pretrain) and recipe.packed is not None:
-        packed = packing.read_info(recipe.packed)
+def _data(
+    recipe: Pretrain | Finetune,
+    *,
+    run: TrainingRun,
+    manifest: Manifest,
+    info: TableInfo,
+    packed: packing.Packed | None,
+) -> str:
+    if packed is not None:
         held = "; ".join(f"{one.tokens} tokens of {one.documents} documents {n}" for n, one in packed.splits.items())
         return f"## Data\n\nPacked corpus `{packed.name}` (sha256 `{packed.sha256()[:16]}…`): {held}."
     rows = ", ".join(f"{one.total} {split}" for split, one in manifest.rows.get(recipe.table, {}).items())

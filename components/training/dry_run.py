@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.data import versioning
+from components.data.packed_versions import located
 from components.errors import CheckpointError, DataStoreError
 from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
@@ -68,6 +69,8 @@ def dry_run(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -
     """
     started = time.perf_counter()
     data_dir = versioning.path_of(data, settings)
+    if isinstance(recipe, Pretrain):
+        recipe = located(recipe, data=data, settings=settings)
     update = {"num_epochs": None, "num_steps": NUM_STEPS, "checkpoint_every_steps": 1, "evaluate_every_steps": 1}
     short = recipe.model_copy(update=update)
 

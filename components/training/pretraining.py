@@ -32,7 +32,9 @@ MAX_HELDOUT_ROWS = 256
 def take_lock(recipe: Pretrain, *, data_dir: Path, parallel: str = "") -> locks.Lock:
     """The lock of a pretraining that has not begun."""
     if recipe.packed is not None:
-        table = {f"packed/{recipe.packed.name}": packing.read_info(recipe.packed).sha256()}
+        info = packing.read_info(recipe.packed)
+        table = {packing.PREFIX + info.name: info.sha256()}
+        recipe = recipe.model_copy(update={"packed": Path(info.name)})  # where it lies changes no weight
     else:
         table = {recipe.table: tables.table_sha256(data_dir, recipe.table)}
     return locks.take(recipe, tables=table, module=__name__, parallel=parallel)

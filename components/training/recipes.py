@@ -92,8 +92,8 @@ class Pretrain(Training):
     kind: Literal["pretrain"] = "pretrain"
     table: str = "corpus"
     packed: Path | None = None
-    """A folder that `banyan data pack` made, in place of `table`: its blocks are mapped into memory, its tokenizer is
-    the model's."""
+    """What `banyan data pack` made, in place of `table`: a folder, or the data version as `data:NAME` (the newest of
+    that name) or `data:ID`. Its blocks are mapped into memory, its tokenizer is the model's."""
     family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert", "ngram_gpt"] = "gpt"
     objective: Literal["causal", "masked", "prefix", "continuation"] | None = None
     """What is predicted; none: what the family is for. `transformer` has two: `prefix`, the rest of a row from its

@@ -93,9 +93,10 @@ def take_lock(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings)
 def _lock_of(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -> Lock:
     data_dir = versioning.path_of(data, settings)
     if isinstance(recipe, Pretrain):
+        from components.data.packed_versions import located
         from components.training import pretraining
 
-        return pretraining.take_lock(recipe, data_dir=data_dir)
+        return pretraining.take_lock(located(recipe, data=data, settings=settings), data_dir=data_dir)
     weights_dir = bases.weights(recipe, data_dir=data_dir, settings=settings)
     if isinstance(recipe, Preference):
         from components.training import alignment
@@ -250,6 +251,10 @@ def train_alone(
         TrainingError, AssetError, DataError: as the trainings do.
     """
     data_dir = versioning.path_of(data, settings)
+    if isinstance(recipe, Pretrain):
+        from components.data.packed_versions import located
+
+        recipe = located(recipe, data=data, settings=settings)
     if started := launch.launch_of(recipe, settings=settings):
         weights_dir = None
         if isinstance(recipe, Finetune):

@@ -16,7 +16,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from components.data import tables
-from components.data.manifests import Manifest
+from components.data.manifests import Manifest, contents
 from components.errors import VersionNotFound
 from components.evaluation.candidate import RECIPE_TAG
 from components.recipes import Finetune, Preference, Pretrain, parse_recipe
@@ -222,7 +222,10 @@ def _bring(manifest: Manifest, lock: Lock, *, settings: Settings, apart: Setting
     path.parent.mkdir(parents=True)
     path.write_text(content, "utf-8")
     here = settings.workspace.data / "versions" / version
-    hashes = {name: tables.table_sha256(here, name) for name in lock.tables if (here / name).is_dir()}
+    if manifest.is_packed:
+        hashes = contents(here) if here.is_dir() else {}
+    else:
+        hashes = {name: tables.table_sha256(here, name) for name in lock.tables if (here / name).is_dir()}
     rows_apart = {name for name in lock.tables if " " in name}  # of preferences, which are in no data version
     if hashes != {name: lock.tables[name] for name in lock.tables.keys() - rows_apart} or not here.is_dir():
         return "remote"

@@ -6,8 +6,9 @@ its line begins with, or its row's number).
 
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -25,6 +26,8 @@ MAX_LINE_BYTES = 32 << 20
 MAX_WHOLE_BYTES = 256 << 20
 """Of kinds that are read whole (text, HTML, PDF, CSV, Arrow …); JSON lines and Parquet are streamed."""
 ROWS_AT_ONCE = 256
+MAX_FETCHED_BYTES = 1 << 44
+"""Of an address: the disk is the limit."""
 
 
 class Piece(NamedTuple):
@@ -57,17 +60,34 @@ class Raw(NamedTuple):
     source: str
 
 
-def find_files(recipe: Pack) -> list[Located]:
-    """Every file that a recipe's inputs name, each once, in order of inputs and names.
+def find_files(recipe: Pack, *, cache: Path | None = None) -> list[Located]:
+    """Every file that a recipe's inputs name, each once, in order of inputs and names; from addresses into `cache`.
 
     Raises:
-        InputFileError: an input is not there, or is of no kind that is read.
+        InputFileError: an input is not there, or is of no kind that is read; an address, and no cache.
+        SourceUnreachable: an address does not answer.
     """
     found: dict[Path, Located] = {}
-    for path in recipe.inputs:
-        for file in locate(_source(path, recipe), cache=None, own={}).files:
+    for name in recipe.inputs:
+        for file in locate(_source(name, recipe), cache=cache, own={}).files:
+            if is_address(name):
+                file = _named(file)
             found.setdefault(file.path.absolute(), file)
     return list(found.values())
+
+
+def is_address(name: str) -> bool:
+    """Whether an input is not on this machine."""
+    return re.match(r"(https?|s3)://", name) is not None
+
+
+def _named(file: Located) -> Located:
+    """A downloaded file under its own name, which says how it is compressed."""
+    link = file.path.with_name("named") / Path(file.name).name
+    link.parent.mkdir(exist_ok=True)
+    if not link.is_symlink():
+        link.symlink_to(Path("..") / file.path.name)
+    return replace(file, path=link)
 
 
 def cut(files: Sequence[Located], *, part_bytes: int = PART_BYTES) -> list[Part]:
@@ -101,9 +121,11 @@ def read(part: Part, recipe: Pack) -> Iterator[Raw]:
 # ---------------------------------------------------------------- cutting
 
 
-def _source(path: Path, recipe: Pack) -> FileSource:
+def _source(name: str, recipe: Pack) -> FileSource:
     return FileSource(
-        path=path,
+        path=None if is_address(name) else Path(name),
+        url=name if is_address(name) else None,
+        max_bytes=MAX_FETCHED_BYTES,
         table="pack",
         task=CORPUS,
         format=recipe.format,
@@ -112,7 +134,7 @@ def _source(path: Path, recipe: Pack) -> FileSource:
 
 
 def _pieces(file: Located, part_bytes: int) -> Iterator[tuple[Piece, int]]:
-    source = (Path(file.name).parent.name or file.path.parent.name) if file.kind in DOCUMENTS else file.stem
+    source = (Path(file.name).parent.name or _folder_of(file)) if file.kind in DOCUMENTS else file.stem
     name = file.name.encode("utf-8", "backslashreplace").decode()  # a name that is no text can still be opened
     whole = Piece(str(file.path.absolute()), name, file.kind, file.compression, source, 0, -1)
     size = file.path.stat().st_size
@@ -125,6 +147,11 @@ def _pieces(file: Located, part_bytes: int) -> Iterator[tuple[Piece, int]]:
             yield whole._replace(start=number, end=number + 1), num_bytes
     else:
         yield whole, size * (3 if file.compression else 1)
+
+
+def _folder_of(file: Located) -> str:
+    """The folder's name; a file that was fetched alone has none, and is its own source."""
+    return file.stem if file.path.is_symlink() and file.path.parent.name == "named" else file.path.parent.name
 
 
 def _is_utf16(path: Path) -> bool:

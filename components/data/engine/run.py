@@ -64,19 +64,21 @@ def pack_corpus(
     resources: Resources | None = None,
     progress: Progress | None = None,
     part_bytes: int = PART_BYTES,
+    cache: Path | None = None,
 ) -> Report:
     """Make the packed corpus `folder` of a recipe's documents; when it is there already, say what it is.
 
     What is worked in lies beside it (`<folder>.work`) until all is done: a run that was killed goes on where it was.
-    Resources and `part_bytes` change nothing of what is made.
+    Resources and `part_bytes` change nothing of what is made. What lies at an address is fetched into `cache` first.
 
     Raises:
         InputFileError: an input is not there, or no document of it is kept.
+        SourceUnreachable: an address does not answer.
         UsageError: the folder holds something else; there is no such Ray cluster.
         DataError: a part cannot be worked on.
     """
     resources, say = resources or Resources(), progress or (lambda _: None)
-    files = find_files(recipe)
+    files = find_files(recipe, cache=cache)
     key = _key(recipe, [(str(file.path.absolute()), file.path.stat()) for file in files], part_bytes)
     if folder.exists():
         return _there_already(folder, key, say)

@@ -6,6 +6,7 @@
     part           being downloaded; goes on where it was while the server calls it the same
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -94,7 +95,7 @@ def download(url: str, *, cache: Path, max_bytes: int, timeout_seconds: float) -
 
 
 def download_s3(url: str, *, cache: Path, max_bytes: int, timeout_seconds: float) -> list[Download]:
-    """The object at an S3 address, or all objects below it.
+    """The object at an S3 address, all objects below it, or those that a glob matches (`*` stays within a folder).
 
     Keys, region and `AWS_ENDPOINT_URL` come from the environment, as for every AWS client.
 
@@ -114,17 +115,38 @@ def download_s3(url: str, *, cache: Path, max_bytes: int, timeout_seconds: float
         where = {"endpoint_override": address.rstrip("/"), "scheme": scheme or "https"}
     try:
         store = fs.S3FileSystem(connect_timeout=timeout_seconds, request_timeout=timeout_seconds, **where)
-        info = store.get_file_info(bucket_path)
+        top = fixed_part(bucket_path) if glob.has_magic(bucket_path) else bucket_path
+        info = store.get_file_info(top)
         if info.type == fs.FileType.NotFound:
             raise InputFileError(f"there is nothing at {shown(url)}", "check bucket, key and region")
-        infos = [info] if info.is_file else store.get_file_info(fs.FileSelector(bucket_path, recursive=True))
+        infos = [info] if info.is_file else store.get_file_info(fs.FileSelector(top, recursive=True))
         files = sorted((found for found in infos if found.is_file), key=lambda found: found.path)
+        if top != bucket_path:
+            files = [found for found in files if re.fullmatch(_pattern(bucket_path), found.path)]
+            if not files:
+                raise InputFileError(f"no object matches {shown(url)}", "check the pattern; quote it for the shell")
         _check_size(url, sum(found.size for found in files), max_bytes)
         return [_fetch_object(store, found, cache=cache, max_bytes=max_bytes) for found in files]
     except (OSError, pa.ArrowException) as err:
         raise SourceUnreachable(
             f"{shown(url)} cannot be read: {' '.join(str(err).split())}", "check keys, region and AWS_ENDPOINT_URL"
         ) from err
+
+
+def fixed_part(pattern: str) -> str:
+    """What is before the first part with a wildcard."""
+    parts = pattern.split("/")
+    return "/".join(parts[: next(place for place, part in enumerate(parts) if glob.has_magic(part))])
+
+
+def _pattern(text: str) -> str:
+    """A glob as a regular expression: `**/` is any number of folders, `*` and `?` stay within one."""
+    found = ""
+    for part in re.split(r"(\*\*/|\*\*|\*|\?|\[[^\]]*\])", text):
+        known = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+        is_set = part.startswith("[") and part.endswith("]") and len(part) > 2
+        found += known.get(part) or (part.replace("[!", "[^", 1) if is_set else re.escape(part))
+    return found
 
 
 def _fetch_object(store: Any, info: Any, *, cache: Path, max_bytes: int) -> Download:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from components.data.readers import columnar
-from components.data.readers.downloads import Download, download, download_s3
+from components.data.readers.downloads import Download, download, download_s3, fixed_part
 from components.data.readers.kinds import SUFFIXES, kind_of, named_kind
 from components.errors import InputFileError
 from components.recipes import FileSource
@@ -110,7 +110,7 @@ def _at_address(source: FileSource, cache: Path | None, own: Mapping[str, str]) 
     if source.url.startswith("s3://"):
         fetched = download_s3(source.url, **how)  # type: ignore[arg-type]
         if len(fetched) != 1 or fetched[0].address != source.url.rstrip("/"):
-            prefix = source.url.rstrip("/") + "/"
+            prefix = (fixed_part(source.url) if glob.has_magic(source.url) else source.url.rstrip("/")) + "/"
             return _sorted_out([(file.path, file.address.removeprefix(prefix)) for file in fetched], source, own)
         return Found([_of_download(source, fetched[0], own)], True)
     return Found([_of_download(source, download(source.url, **how), own)], True)  # type: ignore[arg-type]

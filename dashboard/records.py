@@ -1,7 +1,7 @@
 """What the stores answer with: frozen values, and the one error. Times are seconds since the epoch, UTC."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -66,6 +66,8 @@ class DataVersion:
     num_checks: int
     docs: Path | None
     """The validation report's first page (Data Docs)."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    """Split → tokens, of a packed corpus; none of tables."""
 
     @property
     def num_rows(self) -> int:

@@ -100,6 +100,7 @@ def data_version(manifest: "Manifest", licences: Mapping[str, str], head: "DataR
         changed=manifest.changed,
         num_checks=manifest.num_checks,
         docs=path_of(manifest.docs),
+        tokens=manifest.tokens,
     )
 
 

@@ -70,7 +70,7 @@ def plan(
     settings = read_settings()
     chosen = gathered(chosen_recipe(recipe, table=table, changes=set_ or []), settings)
     price = planning.PRICE_A_KWH if price is None else price
-    found = planning.plan(chosen, data=_newest(settings), settings=settings, price_a_kwh=price)
+    found = planning.plan(chosen, data=_newest(chosen, settings), settings=settings, price_a_kwh=price)
     say(as_json, planning.summary(found), *_plan_lines(found))
 
 
@@ -212,11 +212,11 @@ def _show(progress: "Progress") -> None:
 # ---------------------------------------------------------------- shared
 
 
-def _newest(settings: "Settings") -> "DataRef":
-    from components.data import versioning
+def _newest(recipe: object, settings: "Settings") -> "DataRef":
+    from components.data.packed_versions import data_for
     from components.errors import DataStoreError
 
-    found = versioning.head(settings)
+    found = data_for(recipe, settings=settings)
     if found is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     return found

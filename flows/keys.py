@@ -55,7 +55,8 @@ def _depends(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) 
         if recipe.base not in assets.load_assets():
             return ""
         base = [str(file) for file in _stats(assets.weights(recipe.base, settings=settings))]
-    parts: list[object] = [recipe.kind, recipe.sha256(), data.tables.get(recipe.table), base, code(), _machine()]
+    of = data.tables if isinstance(recipe, Pretrain) and recipe.packed else data.tables.get(recipe.table)
+    parts: list[object] = [recipe.kind, recipe.sha256(), of, base, code(), _machine()]
     parts += [settings.workers, settings.parallel]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

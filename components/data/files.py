@@ -119,7 +119,14 @@ def _fill(rows: Sequence[Row], recipe: FileSource, answer_column: str, models: A
     if not answer_column:
         policies.setdefault("answer", "constant")  # a corpus has no answers
     has_names = not answer_column or column_type(get_task(recipe.task), answer_column) == "label"
-    handle_missing(rows, policies, closed={"answer"} if has_names else set(), models=models, answer_task=recipe.task)
+    handle_missing(
+        rows,
+        policies,
+        closed={"answer"} if has_names else set(),
+        models=models,
+        answer_task=recipe.task,
+        answer_column=answer_column,
+    )
     for row in rows:
         if not answer_column:
             row.answer, row.imputed = "", row.imputed.replace("answer", "").strip(",")

@@ -24,12 +24,13 @@ def handle_missing(
     closed: Collection[str] = (),
     models: AskedModels | None = None,
     answer_task: str = "classification",
+    answer_column: str = "answer",
 ) -> None:
     """Fill or reject, in place; `imputed` names what was filled. Without a policy a row lacking text or answer goes.
 
     Policies are those of `filled`, and `drop`. `closed` are columns whose cells are names out of a few, as labels are:
     what is computed for them becomes the nearest that there is. `models` answer for `model=`: one
-    of `answer_task` for answers, a classifier for other columns.
+    of `answer_task` for answers, which the table calls `answer_column`, a classifier for other columns.
 
     Raises:
         RecipeError: a policy for a column that cannot be filled, one that its cells do not allow, or no such model.
@@ -45,7 +46,7 @@ def handle_missing(
         how: dict[str, Any] = {"texts": [row.text for row in found], "closed": column in closed}
         try:
             if policy.startswith("model=") and not all(cells):
-                how["asked"] = _asked(policy, column, models, answer_task)
+                how["asked"] = _asked(policy, column, models, answer_task, answer_column)
             full = filled(cells, policy, **how)
         except RecipeError as err:
             raise RecipeError(f"missing: {column}: {err.message}", err.remedy) from err
@@ -71,13 +72,14 @@ def _set_cell(row: Row, column: str, value: str) -> None:
         row.more[column] = value
 
 
-def _asked(policy: str, column: str, models: AskedModels | None, answer_task: str) -> Asked:
+def _asked(policy: str, column: str, models: AskedModels | None, answer_task: str, answer_column: str) -> Asked:
     if column == "text":
         raise RecipeError("a model needs the text to say anything", "drop the rows")
     if models is None:
         raise RecipeError(f"{policy} needs the registry", "ingest it through the stack")
-    task = answer_task if column == "answer" else "classification"
-    return models.get(policy.removeprefix("model="), task=task, what=f"missing {column}")
+    is_answer = column == "answer"
+    task, what = (answer_task, answer_column) if is_answer else ("classification", column)
+    return models.get(policy.removeprefix("model="), task=task, what=f"missing {what}")
 
 
 def filled(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data import packing
 from components.data.engine.inputs import find_files
-from components.data.manifests import SplitSummary, find, versions
+from components.data.manifests import SplitSummary, find, head, versions
 from components.data.readers.opening import InputNote
 from components.data.versioning import commit, path_of
 from components.errors import UsageError
@@ -74,6 +74,17 @@ def find_packed(which: Path, *, settings: Settings) -> DataRef:
     if not found.is_packed:
         raise UsageError(f"{which} is a version of tables", "name a packed corpus: banyan data log lists them")
     return found.ref
+
+
+def data_for(recipe: object, *, settings: Settings) -> DataRef | None:
+    """What a training learns from: of a pretraining on a packed corpus that version, of others the current one.
+
+    Raises:
+        UsageError, InputFileError, DataStoreError: as `find_packed`.
+    """
+    if isinstance(recipe, Pretrain) and recipe.packed is not None:
+        return find_packed(recipe.packed, settings=settings)
+    return head(settings)
 
 
 def is_version(packed: Path) -> bool:

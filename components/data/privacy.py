@@ -29,30 +29,34 @@ class Span:
     end: int
 
 
-def find(text: str) -> list[Span]:
-    """What is personal in a text, in order, without overlaps: the more certain kind wins."""
+def find(text: str, hint: int = formats.EVERYTHING) -> list[Span]:
+    """What is personal in a text, in order, without overlaps: the more certain kind wins. `hint`: `formats.hints`."""
     is_full_width = not text.isascii() and _IS_FULL_WIDTH.search(text)
     if not is_full_width and not _POSSIBLE.search(text):
         return []
     if is_full_width:
-        text = text.translate(_FULL_WIDTH)
+        text, hint = text.translate(_FULL_WIDTH), formats.EVERYTHING
     found: list[Span] = [Span("", *match.span()) for match in _TAG.finditer(text)]  # masked before: let alone
-    for kind, start, end in formats.find(text):
+    for kind, start, end in formats.find(text, hint):
         if all(end <= other.start or start >= other.end for other in found):
             found.append(Span(kind, start, end))
     return sorted((span for span in found if span.kind), key=lambda span: span.start)
 
 
 def mask_row(
-    texts: Sequence[str], names: Sequence[Sequence[Span]] = (), *, kinds: frozenset[str] | None = None
+    texts: Sequence[str],
+    names: Sequence[Sequence[Span]] = (),
+    *,
+    kinds: frozenset[str] | None = None,
+    hints: Sequence[int] | None = None,
 ) -> list[str]:
     """The texts of one row with personal data replaced by `[KIND_n]`: the same value, the same number in all.
 
     A number that one of the texts already has, from an earlier masking, is not given to another value. `names` are the
     names of persons that a model found in each text; one that occurs elsewhere in the row is masked there too. Of other
-    `kinds` than those given nothing is masked.
+    `kinds` than those given nothing is masked. `hints` are those of `privacy_formats.hints`, asked for before.
     """
-    spans = [find(text) for text in texts]
+    spans = [find(text, hint) for text, hint in zip(texts, hints or [formats.EVERYTHING] * len(texts), strict=True)]
     if kinds is not None:
         spans = [[span for span in found if span.kind in kinds] for found in spans]
     if any(names):
@@ -100,6 +104,11 @@ def with_names(
 def mask(text: str) -> str:
     """`text` with personal data replaced by its kind and a number: `[EMAIL_1]`; the kinds are those of `Span`."""
     return mask_row([text])[0]
+
+
+def mask_all(texts: Sequence[str]) -> list[str]:
+    """`mask` of each text, several times as fast for many of them: most are seen to hold nothing of most kinds."""
+    return [mask_row([text], hints=[hint])[0] for text, hint in zip(texts, formats.hints(texts), strict=True)]
 
 
 def _same(kind: str, value: str) -> str:

@@ -10,7 +10,9 @@ import ipaddress
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 
 Found = Iterator[tuple[int, int]]
 Windows = list[tuple[int, int]]
@@ -313,27 +315,30 @@ _NAME = re.compile(r"[a-z_]+\d{0,2}")
 _WEAK_NAMES = re.compile(r"(?i)passw|passphrase|pwd?|密码|口令")
 
 
-def keys(text: str) -> Found:
+def keys(text: str, hint: int) -> Found:
     """Private keys, tokens by their issuers' prefixes, and values that are assigned to a secret's name."""
     if "-----BEGIN" in text:
         for match in _PRIVATE_KEY.finditer(text):
             yield match.span()
-    if any(prefix in text for prefix in _PREFIXES) or any(family.search(text) for family in _FAMILIES):
+    may_hold = hint & PREFIX and any(prefix in text for prefix in _PREFIXES)
+    if may_hold or (hint & PREFIX and any(family.search(text) for family in _FAMILIES)):
         for match in _TOKEN.finditer(text):
             yield match.span()
     for match in _URL_PASSWORD.finditer(text):
         if not _CODE.search(match["value"]):
             yield match.span("value")
-    for match in _assignments(text):
+    for match in _assignments(text, hint):
         value = match["value"].rstrip(".!?)”")
         bare_name = "=" in match["by"] and not match["quote"] and _NAME.fullmatch(value)
         if not bare_name and _is_secret(value, chosen_by_a_person=bool(_WEAK_NAMES.search(match["name"]))):
             yield match.start("value"), match.start("value") + len(value)
 
 
-def _assignments(text: str) -> Iterator[re.Match[str]]:
+def _assignments(text: str, hint: int) -> Iterator[re.Match[str]]:
     if not text.isascii():
         yield from _ASSIGNED_CHINESE.finditer(text)
+    if not hint & ASSIGNMENT:
+        return
     lowered = text.lower()
     if len(lowered) != len(text):  # İ becomes two characters, and every place behind it moves
         yield from _ASSIGNED.finditer(text)
@@ -358,12 +363,44 @@ def entropy(text: str) -> float:
     return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values())
 
 
-def find(text: str) -> Iterator[tuple[str, int, int]]:
+# ---------------------------------------------------------------- all kinds
+
+PREFIX, ASSIGNMENT, AT, DIGITS = 1, 2, 4, 8
+EVERYTHING = PREFIX | ASSIGNMENT | AT | DIGITS
+_SPACE = r"[\s\v\x1c-\x1f\x{85}\p{Z}]"
+"""What is a space to Python is not all one to RE2."""
+_HINTS = {
+    PREFIX: "|".join([*map(re.escape, _PREFIXES), *(family.pattern for family in _FAMILIES)]),
+    ASSIGNMENT: r"(?i)(?:api[_-]?key|secret(?:[_-]?(?:access[_-]?)?key)?|token|bearer|basic|passw(?:or)?d|passphrase"
+    rf"|pwd?)(?:[\"']?{_SPACE}*(?:[:=]|is)|{_SPACE})",
+    AT: r"[A-Za-z0-9\x{c0}-\x{24f}_%+'-]@[A-Za-z0-9\x{c0}-\x{24f}]| @ [A-Za-z0-9-]+\.| dot "
+    rf"|[\[(]{_SPACE}?(?:at|AT){_SPACE}?[\])]",
+    DIGITS: r"\p{Nd}(?:[ ()./_-]{0,3}\p{Nd}){5}",
+}
+"""In RE2's words what a text must hold for a finder to find anything: never less than the finder's own pattern."""
+
+
+def hints(texts: Sequence[str]) -> list[int]:
+    """For each text which finders may find something. RE2 passes over many texts at 0.6 to 1.4 GB/s, `re` at 0.1."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        array = pa.array(texts, pa.large_string())
+    except UnicodeEncodeError:  # a lone surrogate
+        return [EVERYTHING] * len(texts)
+    found = np.zeros(len(texts), np.int64)
+    for bit, pattern in _HINTS.items():
+        found |= bit * pc.match_substring_regex(array, pattern).to_numpy(zero_copy_only=False).astype(np.int64)
+    return found.tolist()
+
+
+def find(text: str, hint: int = EVERYTHING) -> Iterator[tuple[str, int, int]]:
     """(kind, start, end) of all that is found, the more certain kinds first; they may overlap."""
-    around = windows(text)
+    around = windows(text) if hint & DIGITS else []
     found: tuple[tuple[str, Found], ...] = (
-        ("KEY", keys(text)),
-        ("EMAIL", emails(text)),
+        ("KEY", keys(text, hint)),
+        ("EMAIL", emails(text) if hint & AT else iter(())),
         ("IBAN", ibans(text, around)),
         ("ID", national_ids(text, around)),
         ("CARD", cards(text, around)),

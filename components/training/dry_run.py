@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from components.data import versioning
-from components.data.packed_versions import located
+from components.data.packed_versions import data_for, located
 from components.errors import CheckpointError, DataStoreError
 from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
@@ -53,7 +53,7 @@ def dry_run_on_newest(recipe: Pretrain | Finetune, *, settings: Settings) -> Dry
     Raises:
         DataStoreError: there is none.
     """
-    data = versioning.head(settings)
+    data = data_for(recipe, settings=settings)
     if data is None:
         raise DataStoreError("there is no data version yet", "first: banyan ingest FILE --task T")
     return dry_run(recipe, data=data, settings=settings)

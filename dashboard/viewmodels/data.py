@@ -63,6 +63,7 @@ def data_view(state: DataState, version: DataVersion, words: Words) -> DataView:
             Tile(words("data.rows"), words.number(version.num_rows), words.counted("table", len(version.rows))),
             Tile(words("data.dropped"), words.number(num_dropped), _share(num_dropped, version.num_rows, words)),
             Tile(words("data.sources"), str(len(_sources(version))), ", ".join(sorted(set(version.licences.values())))),
+            *_tokens(version, words),
         ),
         tables=tuple(_table(version, table, words) for table in sorted(version.rows)),
         rejects=tuple(_bars(dropped, words, "warn")),
@@ -71,6 +72,14 @@ def data_view(state: DataState, version: DataVersion, words: Words) -> DataView:
         facts=tuple(facts),
         failed=failed_build(state, words),
     )
+
+
+def _tokens(version: DataVersion, words: Words) -> list[Tile]:
+    if not version.tokens:
+        return []
+    splits = ", ".join(f"{words.number(number)} {split}" for split, number in version.tokens.items())
+    total = words.number(sum(version.tokens.values()))
+    return [Tile(words("data.tokens"), total, words("data.tokens.packed", splits=splits))]
 
 
 def _table(version: DataVersion, table: str, words: Words) -> TableCard:

@@ -37,10 +37,11 @@ class DiffCard:
 
 
 def growth(versions: Sequence[DataVersion]) -> Growth | None:
-    """None with fewer than two versions: a point is no line."""
-    if len(versions) < 2:
+    """None with fewer than two versions: a point is no line. Packed corpora stand beside it, not in it."""
+    tabled = [one for one in versions if not one.tokens]
+    if len(tabled) < 2:
         return None
-    ordered = sorted(versions, key=lambda one: one.created_at)
+    ordered = sorted(tabled, key=lambda one: one.created_at)
     tables = sorted({table for one in ordered for table in one.rows})
     counts = {
         table: tuple(sum(one.rows[table].values()) if table in one.rows else None for one in ordered)

@@ -19,8 +19,10 @@ def show() -> None:
     if not reading.value.versions:
         widgets.empty(say, "data.empty")
         return
+    versions = reading.value.versions
+    current = next((place for place, one in enumerate(versions) if one.is_head), 0)  # a packed corpus may be newer
     version = st.selectbox(
-        say("data.version"), reading.value.versions, format_func=lambda one: label_of(one, say), width=420
+        say("data.version"), versions, index=current, format_func=lambda one: label_of(one, say), width=420
     )
     view = data_view(reading.value, version, say)
     about = data_panels.facts(version, say)

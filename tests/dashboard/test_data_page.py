@@ -1,6 +1,7 @@
 """The data page on a workspace with two versions of one table, and nothing else running."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -10,10 +11,11 @@ from components.knowledge_files import save
 from components.recipes import FileSource, Ingest
 from components.settings import Settings
 from dashboard import documents, versions
-from dashboard.records import DataVersion
+from dashboard.records import DataState, DataVersion
 from dashboard.text import Words
 from dashboard.versions import CheckRow
 from dashboard.viewmodels import versions as shown
+from dashboard.viewmodels.data import data_view
 from tests.dashboard.conftest import Draw, words_on
 
 EN = Words("en")
@@ -83,6 +85,20 @@ def test_the_line_of_versions_says_what_each_changed():
     assert shown.growth(found).rows == {"shop": (5, 7, 7), "wiki": (None, 2, None)}
     assert shown.growth(found[:1]) is None
     assert shown.line_of_versions(found[:1], EN)[0].note == "the version before it is gone"
+
+
+def test_a_packed_corpus_shows_its_tokens_and_is_no_point_of_the_tables_line():
+    tables = [_version("b", 2.0, "a", shop=7), _version("a", 1.0, shop=5)]
+    packed = replace(_version("p", 3.0), rows={"packed/mine": {"train": 90}}, tokens={"train": 4000, "heldout": 200})
+    assert shown.growth([packed, *tables]) == shown.growth(tables)
+    assert shown.line_of_versions([packed, *tables], EN)[0].note == "the first one"
+    tile = data_view(DataState((packed, *tables), ()), packed, EN).tiles[-1]
+    assert (tile.label, tile.value, tile.note) == (
+        "Tokens",
+        "4,200",
+        "packed for pretraining: 4,000 train, 200 heldout",
+    )
+    assert [one.label for one in data_view(DataState((packed, *tables), ()), tables[0], EN).tiles][-1] != "Tokens"
 
 
 def test_what_failed_stands_first_and_a_warning_is_no_failure():

@@ -20,7 +20,7 @@ from components.data.engine import duplicates
 from components.data.engine.blocks import FINISHED, Counts, PartFolder, Rejects, counts_of, read_texts
 from components.data.filters import read_benchmarks
 from components.data.packing import SPLITS, closed, dtype_for
-from components.data.privacy import mask
+from components.data.privacy import mask_all
 from components.data.splits import unit
 from components.models.encoding import Encoder
 from components.recipes import Pack
@@ -46,7 +46,7 @@ def finish(number: int, recipe: Pack, work: Path, *, tokenizer_json: Path, end_i
                 for row, reason in batch.rejected:
                     rejects.add(row["file"], row["position"], row["source"], reason, row["text"])
                     reasons[reason] += 1
-                texts = [mask(text) for text in batch.texts] if recipe.mask else batch.texts
+                texts = mask_all(batch.texts) if recipe.mask else batch.texts
                 masked += sum(one != other for one, other in zip(texts, batch.texts, strict=True))
                 encoded = encoder.encode(texts)
                 ids, lengths = closed(encoded.ids, encoded.starts, end_id)
@@ -124,10 +124,13 @@ def sample_texts(num_parts: int, recipe: Pack, work: Path, *, num_chars: int) ->
     share = recipe.tokenizer_chars / max(num_chars, 1)
     for number in range(num_parts):
         for batch in kept_documents(number, recipe, work):
-            for row, text in zip(batch.rows, batch.texts, strict=True):
-                in_train = split_of(str(row["group"] or row["id"]), recipe) == "train"
-                if in_train and unit(recipe.seed, f"tokenizer/{row['id']}") < share:
-                    yield mask(text) if recipe.mask else text
+            texts = [
+                text
+                for row, text in zip(batch.rows, batch.texts, strict=True)
+                if split_of(str(row["group"] or row["id"]), recipe) == "train"
+                and unit(recipe.seed, f"tokenizer/{row['id']}") < share
+            ]
+            yield from mask_all(texts) if recipe.mask else texts
 
 
 def decisions_path(work: Path, number: int) -> Path:

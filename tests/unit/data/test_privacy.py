@@ -1,6 +1,7 @@
 import pytest
 
-from components.data.privacy import Span, find, mask, mask_row
+from components.data.privacy import Span, find, mask, mask_all, mask_row
+from components.data.privacy_formats import hints
 from tests.benchmarks.privacy_quality import outcome
 from tests.benchmarks.privacy_rows import rows
 
@@ -113,3 +114,17 @@ def test_a_name_inside_an_address_is_part_of_the_address():
     text = "ann@example.org is Ann, says ann"
     found = [[Span("NAME", 0, 3), Span("NAME", 19, 22)]]
     assert mask_row([text], found) == ["[EMAIL_1] is [NAME_1], says [NAME_1]"]
+
+
+def test_many_texts_at_once_are_masked_as_one_by_one_whatever_spaces_digits_and_letters_they_hold():
+    given = [row.text for row in rows(1500, seed=3)]
+    odd = ["\u3000", "\x85", "\x1f", "\x0b", "\u2028", "\u200a", "\ufeff", "\u0130", "\u017f", "\ud800", "\uff11"]
+    arabic = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
+    swapped = [text.replace(" ", odd[place % len(odd)]) for place, text in enumerate(given[:400])]
+    texts = [*given, *swapped, *(text.translate(arabic) for text in given[:200]), *map(str.upper, given[:200]), ""]
+    one_by_one = [mask(text) for text in texts]
+    assert sum(one != text for one, text in zip(one_by_one, texts, strict=True)) > 900
+    assert mask_all(texts) == one_by_one  # with a lone surrogate among them
+    whole = [text for text in texts if "\ud800" not in text]
+    assert mask_all(whole) == [mask(text) for text in whole]
+    assert len(set(hints(whole))) > 3

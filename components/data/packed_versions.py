@@ -14,7 +14,7 @@ from components.data import packing
 from components.data.engine.inputs import find_files
 from components.data.manifests import SplitSummary, find, head, versions
 from components.data.readers.opening import InputNote
-from components.data.versioning import commit, path_of
+from components.data.versioning import checkout_dir, commit, path_of
 from components.errors import UsageError
 from components.recipes import Pack, Pretrain
 from components.refs import DataRef
@@ -38,9 +38,12 @@ def commit_packed(folder: Path, *, settings: Settings, recipe: Pack | None = Non
     """
     info = packing.read_info(folder)
     table = packing.PREFIX + info.name
+    for known in versions(settings):  # what the manifest says of it is read from every row
+        if known.ref.tables == {table: info.sha256()} and (checkout_dir(known.ref.version, settings)).is_dir():
+            return known.ref
     report = info.origin.get("report", {})
-    rejects = folder / packing.REJECTS
-    return commit(
+    rejects = _rejects_of(folder / packing.REJECTS, table, settings) if (folder / packing.REJECTS).is_dir() else None
+    ref = commit(
         folder,
         settings=settings,
         is_current=False,
@@ -49,13 +52,16 @@ def commit_packed(folder: Path, *, settings: Settings, recipe: Pack | None = Non
             "recipe": info.origin.get("recipe", {}),
             "rows": {table: _splits(folder, info)},
             "rejects": {table: report.get("rejects", {})},
-            "rejects_file": str(_rejects_of(rejects, table, settings)) if rejects.is_dir() else "",
+            "rejects_file": str(rejects or ""),
             "changed": {table: report.get("changed", {})},
             "inputs": {table: _inputs(recipe, report, settings).model_dump()} if recipe else {},
             "seconds": report.get("seconds", {}),
             "tokens": {split: one.tokens for split, one in info.splits.items()},
         },
     )
+    if rejects is not None:
+        rejects.unlink(missing_ok=True)  # `commit` has its copy
+    return ref
 
 
 def find_packed(which: Path, *, settings: Settings) -> DataRef:

@@ -43,7 +43,8 @@ def _end(marker: Path, store: DvcStore, needed: set[str], settings: Settings) ->
         unneeded = set()
     folder = settings.workspace.data / "versions" / version
     rejects = marker.with_name(f"{version}.rejects.parquet")
-    freed = sum(path.stat().st_size for path in [rejects, *folder.rglob("*")] if path.is_file())
+    files = [path for path in [rejects, *folder.rglob("*")] if path.is_file()]
+    freed = sum(path.stat().st_size for path in files if path.stat().st_nlink == 1)  # else it has another name still
     shutil.rmtree(folder, ignore_errors=True)
     rejects.unlink(missing_ok=True)
     for index in (settings.workspace.root / "indexes").glob(f"{version}-*.sqlite"):  # it holds the texts

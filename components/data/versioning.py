@@ -59,6 +59,7 @@ __all__ = [
     "admit",
     "adopt",
     "check_out",
+    "checkout_dir",
     "commit",
     "find",
     "head",
@@ -80,7 +81,7 @@ def path_of(ref: DataRef, settings: Settings) -> Path:
     Raises:
         DataStoreError: the version is unknown, or the remote does not have it whole.
     """
-    folder = _checkout_dir(ref.version, settings)
+    folder = checkout_dir(ref.version, settings)
     if not folder.is_dir():
         text = pointer(ref, settings)
         with _locked(settings):
@@ -92,7 +93,8 @@ def path_of(ref: DataRef, settings: Settings) -> Path:
     return folder
 
 
-def _checkout_dir(version: str, settings: Settings) -> Path:
+def checkout_dir(version: str, settings: Settings) -> Path:
+    """Where a version lies when it is checked out."""
     return settings.workspace.data / "versions" / version
 
 
@@ -119,7 +121,7 @@ def commit(
         end_removals(settings)
         store = DvcStore(settings)
         for known in versions(settings):
-            checked_out = _checkout_dir(known.ref.version, settings).is_dir()
+            checked_out = checkout_dir(known.ref.version, settings).is_dir()
             if known.ref.tables == tables and checked_out and store.is_pushed(known.ref.version):
                 if is_current:
                     _write_whole(data / "HEAD", known.ref.version + "\n")
@@ -130,8 +132,8 @@ def commit(
             raise DataStoreError(f"DVC wrote a pointer that is not understood: {text!r}")
         ref = DataRef(version=version[1], tables=tables)
         store.push(ref.version)
-        if not _checkout_dir(ref.version, settings).is_dir():
-            _check_out(staging_dir, _checkout_dir(ref.version, settings), is_shared=not is_current)
+        if not checkout_dir(ref.version, settings).is_dir():
+            _check_out(staging_dir, checkout_dir(ref.version, settings), is_shared=not is_current)
         target = data / "manifests" / f"{ref.version}.json"
         if not target.is_file():
             said = {"name": "data"} | (note or {})

@@ -179,8 +179,9 @@ def _build(
     for own in own_files:
         others = {table: rows for table, rows in made.items() if table != own.table}
         asked = AskedModels(models, cache=settings.workspace.inputs)
-        how = {"base": base, "others": others, "names": _names_of(own, names), "models": asked}
-        made[own.table] = _own_table(own, recipe, report, settings, **how)
+        made[own.table] = _own_table(
+            own, recipe, report, settings, base=base, others=others, names=_names_of(own, names), models=asked
+        )
         report.inputs[own.table] = report.inputs[own.table].model_copy(update={"models": asked.used})
         report.tables[own.table] = own.task
         clock.stage(f"{own.table}: read, mask, deduplicate, split")

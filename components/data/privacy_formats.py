@@ -392,7 +392,7 @@ def hints(texts: Sequence[str]) -> list[int]:
     found = np.zeros(len(texts), np.int64)
     for bit, pattern in _HINTS.items():
         found |= bit * pc.match_substring_regex(array, pattern).to_numpy(zero_copy_only=False).astype(np.int64)
-    return found.tolist()
+    return [int(one) for one in found]
 
 
 def find(text: str, hint: int = EVERYTHING) -> Iterator[tuple[str, int, int]]:

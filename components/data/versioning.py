@@ -407,7 +407,7 @@ def _check_out(content: Path, folder: Path, *, is_shared: bool = False) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     how = _linked if is_shared else shutil.copyfile
-    shutil.copytree(content, partial, copy_function=how, dirs_exist_ok=True)  # type: ignore[arg-type]
+    shutil.copytree(content, partial, copy_function=how, dirs_exist_ok=True)
     partial.chmod(0o755)
     for path in partial.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o444)  # folders stay writable: a person can delete a workspace

@@ -62,7 +62,11 @@ class Side:
 SIDES = {
     "ours": Side("ours", repeats=3),
     "datasets": Side("hf_datasets", ("datasets==5.2.0", "rensa==0.5.0", "tokenizers==0.23.3"), repeats=3),
-    "polars": Side("polars_rensa", ("polars==2.1.0", "numpy==2.4.6", "rensa==0.5.0", "tokenizers==0.23.3"), repeats=3),
+    "polars": Side(
+        "polars_rensa",
+        ("polars==2.1.0", "numpy==2.4.6", "pyarrow==25.0.1", "rensa==0.5.0", "tokenizers==0.23.3"),
+        repeats=3,
+    ),
     "ray_data": Side("ray_data", ("ray[data]==2.60.0", "aiohttp==3.14.5", "rensa==0.5.0", "tokenizers==0.23.3")),
     "datatrove": Side("datatrove_local", ("datatrove[io,processing]==0.10.1", "xxhash==3.8.2", "tokenizers==0.23.3")),
 }

@@ -10,7 +10,7 @@ from datasets import Dataset, Features, List, Value, disable_progress_bars, load
 from tokenizers import Tokenizer
 
 from components.data.cleaning import clean_code
-from components.data.privacy import mask
+from components.data.privacy import mask_all
 from components.data.quality import gopher_reason
 from tests.benchmarks.data_peers.near_duplicates import first_of_its_kind, signatures
 from tests.benchmarks.data_peers.protocol import END, NUM_HASHES, WORKERS, begin
@@ -28,7 +28,7 @@ def sign(batch: dict[str, list[str]]) -> dict[str, np.ndarray]:
 def encode(batch: dict[str, list[str]], tokenizer: Tokenizer) -> dict[str, list[np.ndarray]]:
     tokenizer.encode_special_tokens = True  # does not come through pickle
     end = tokenizer.token_to_id(END)
-    found = tokenizer.encode_batch_fast([mask(text) for text in batch["text"]], add_special_tokens=False)
+    found = tokenizer.encode_batch_fast(mask_all(batch["text"]), add_special_tokens=False)
     return {"tokens": [np.array([*encoding.ids, end], np.uint16) for encoding in found]}
 
 

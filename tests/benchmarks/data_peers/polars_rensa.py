@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from tokenizers import Tokenizer
 
-from components.data.privacy import mask
+from components.data.privacy import mask_all
 from tests.benchmarks.data_peers.near_duplicates import FACTOR, digests, first_of_its_kind
 from tests.benchmarks.data_peers.protocol import END, WORKERS, begin
 
@@ -89,7 +89,7 @@ def encode(given: tuple[str, list[str]]) -> np.ndarray:
     path, texts = given
     tokenizer = load(path)
     end = tokenizer.token_to_id(END)
-    found = tokenizer.encode_batch_fast([mask(text) for text in texts], add_special_tokens=False)
+    found = tokenizer.encode_batch_fast(mask_all(texts), add_special_tokens=False)
     return np.array([token for encoding in found for token in (*encoding.ids, end)], np.uint16)
 
 

@@ -1,7 +1,7 @@
 """What every side of the data benchmark is given and answers; imported in each peer's own environment.
 
-The rows' rules are the platform's own blocks, `clean_code`, `gopher_reason` and `mask`, which know nothing of what
-executes them: where a peer's users would call a Python function, it calls these.
+The rows' rules are the platform's own blocks, `clean_code`, `gopher_reason` and `mask` (`mask_all` for a batch), which
+know nothing of what executes them: where a peer's users would call a Python function, it calls these.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import ray
 from tokenizers import Tokenizer
 
 from components.data.cleaning import clean_code
-from components.data.privacy import mask
+from components.data.privacy import mask_all
 from components.data.quality import gopher_reason
 from tests.benchmarks.data_peers.near_duplicates import first_of_its_kind, signatures
 from tests.benchmarks.data_peers.protocol import END, NUM_HASHES, WORKERS, begin
@@ -44,7 +44,7 @@ class Encode:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         rows = zip(batch["id"].to_pylist(), batch["text"].to_pylist(), strict=True)
-        texts = [mask(text) for name, text in rows if name in self.unique]
+        texts = mask_all([text for name, text in rows if name in self.unique])
         found = self.tokenizer.encode_batch_fast(texts, add_special_tokens=False)
         tokens = [np.array([*encoding.ids, self.end], np.uint16) for encoding in found]
         return pa.table({"tokens": pa.array(tokens, pa.list_(pa.uint16()))})

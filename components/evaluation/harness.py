@@ -84,7 +84,7 @@ class Reader:
         ids = self.ids(context)[-max(1, self.max_tokens - most) :] or [self.start]
         prompt = torch.tensor([ids], device=self.model.device)
         with torch.inference_mode():
-            made: Any = self.model.generate(  # type: ignore[operator]
+            made: Any = self.model.generate(
                 input_ids=prompt,
                 attention_mask=torch.ones_like(prompt),
                 max_new_tokens=most,
@@ -107,7 +107,7 @@ def harness_model(reader: Reader) -> Any:
     except ImportError as err:
         raise UsageError("the LM Evaluation Harness is not installed", REMEDY) from err
 
-    class CausalModel(LM):  # type: ignore[misc]  # it ships no types
+    class CausalModel(LM):
         def loglikelihood(self, requests: Any) -> list[tuple[float, bool]]:
             return reader.likelihoods([reader.pair(*request.args) for request in requests])
 

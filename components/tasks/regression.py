@@ -91,7 +91,7 @@ class Regression(Task):
         mean, scale = float(model.config.value_mean), float(model.config.value_scale)
         answers: dict[int, Answer] = {}
         for batch in batches_of_like_length(texts):
-            chosen = [texts[i] for i in batch]
+            chosen = [texts[i] or " " for i in batch]  # of some tokenizers an empty text is nothing
             inputs = tokenizer(chosen, truncation=True, padding=True, return_tensors="pt").to(model.device)
             with torch.inference_mode():
                 said = model(**inputs).logits.squeeze(-1).double().cpu()  # (B,)

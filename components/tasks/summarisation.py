@@ -1,5 +1,7 @@
 """Summarisation: what a piece of text says, in one line."""
 
+import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,27 +16,43 @@ class Summarisation(Writing):
     name = "summarisation"
     title = "One line that says what a text is about"
     metric_name = "rougeL"
+    metrics = ("rouge1", "rouge2", "length_ratio", "entity_faithfulness")
     template = "{text}\n# What it does, in one line:"
     example = "def mean(values):\n    return sum(values) / len(values)"
     baseline_name = "line of the most similar training text (TF-IDF)"
 
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
-        """ROUGE-L F1 over stemmed words (Lin 2004): the longest common subsequence of answer and target."""
+        """ROUGE-L F1 over stemmed words (Lin 2004): the longest common subsequence of answer and target.
+
+        `faithful`: of the names and numbers that the answer has, the share that its text has; NaN where it has none.
+        """
         import pandas as pd
         from rouge_score.rouge_scorer import RougeScorer
 
-        scorer = RougeScorer(["rougeL"], use_stemmer=True)
-        rows = [
-            {
-                "id": row_id,
-                "prediction": answer.output,
-                "target": target,
-                "score": float(scorer.score(target, answer.output)["rougeL"].fmeasure),
-                "confidence": answer.confidence,
-            }
-            for answer, row_id, target in zip(answers, frame["id"], frame["target"], strict=True)
-        ]
-        return pd.DataFrame(rows, columns=["id", "prediction", "target", "score", "confidence"])
+        scorer = RougeScorer(["rougeL", "rouge1", "rouge2"], use_stemmer=True)
+        rows = []
+        for answer, row_id, text, target in zip(answers, frame["id"], frame["text"], frame["target"], strict=True):
+            found = scorer.score(target, answer.output)
+            rows.append(
+                {
+                    "id": row_id,
+                    "prediction": answer.output,
+                    "target": target,
+                    "score": float(found["rougeL"].fmeasure),
+                    "confidence": answer.confidence,
+                    "rouge1": float(found["rouge1"].fmeasure),
+                    "rouge2": float(found["rouge2"].fmeasure),
+                    "length_ratio": len(answer.output.split()) / max(1, len(target.split())),
+                    "faithful": faithfulness(text, answer.output),
+                }
+            )
+        names = ["id", "prediction", "target", "score", "confidence", "rouge1", "rouge2", "length_ratio", "faithful"]
+        return pd.DataFrame(rows, columns=names)
+
+    def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
+        """Means; of faithfulness over the answers that have a name or a number at all."""
+        found = {name: float(per_example[name].mean()) for name in ("rouge1", "rouge2", "length_ratio")}
+        return found | {"entity_faithfulness": float(per_example["faithful"].mean())}
 
     def baseline(
         self,
@@ -52,6 +70,19 @@ class Summarisation(Writing):
         lines = train["target"].to_numpy()
         answers = [Answer(str(lines[k]), float(similarity[i, k])) for i, k in enumerate(best)]
         return self.score(answers, test)
+
+
+_NAME = re.compile(r"\w*(?:\w[_.]\w|[a-z][A-Z])[\w.]*\w|\d[\d.,]*\d|\d|(?<!^)(?<![.!?] )\b[A-Z]\w+")
+"""What can be untrue of a text: a name of code, a number, a word with a capital that no sentence begins with."""
+
+
+def faithfulness(text: str, summary: str) -> float:
+    """Share of a summary's names and numbers that its text has (after Nan et al. 2021, arXiv 2102.09130); NaN: none."""
+    named = {name.casefold() for name in _NAME.findall(summary)}
+    if not named:
+        return math.nan
+    held = text.casefold()
+    return sum(name in held for name in named) / len(named)
 
 
 TASK = Summarisation()

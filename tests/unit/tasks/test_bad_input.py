@@ -67,15 +67,17 @@ def models(tmp_path_factory):
         else:
             loader = {
                 "classifier": transformers.BertForSequenceClassification,
+                "regressor": transformers.BertForSequenceClassification,
                 "tagger": transformers.BertForTokenClassification,
                 "span": transformers.BertForQuestionAnswering,
             }[task.head]
-            names = dict(enumerate(task.outputs(LABELS)))
+            names = dict(enumerate(task.outputs(LABELS if task.head != "regressor" else ("value",))))
             config = transformers.BertConfig(
                 vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
                 intermediate_size=16, max_position_embeddings=128, initializer_range=1.0,
                 **({"id2label": names, "num_labels": len(names)} if task.head != "span" else {}),
             )  # fmt: skip
+            config.value_mean, config.value_scale = 0.0, 1.0  # of a regressor
             model = loader(config)
         known[task.name] = model.eval(), tokenizer
         return known[task.name]
@@ -115,7 +117,11 @@ def test_a_target_fits_its_text_or_says_why_not(task, target):
 @TASKS
 def test_what_a_model_says_amiss_scores_and_does_not_crash(task):
     column = task.columns[1]
-    good = {"label": "graph", "json": "[]"}.get(task.column_types.get(column, "line"), "graph")
+    good = (
+        "1.5"
+        if task.head == "regressor"
+        else {"label": "graph", "json": "[]"}.get(task.column_types.get(column, "line"), "graph")
+    )
     more = dict.fromkeys(task.columns[2:], "")
     for output in TARGETS:
         row = {"id": "1", "text": "the graph\na path of it", column: good, **more}

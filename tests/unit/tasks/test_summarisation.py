@@ -7,7 +7,7 @@ import transformers
 
 from components.models.tokenizer import train_bpe
 from components.recipes import Finetune
-from components.tasks.base import IGNORED
+from components.tasks.base import IGNORED, Answer
 from components.tasks.summarisation import TASK
 
 RECIPE = Finetune(
@@ -109,9 +109,7 @@ def test_confidence_is_the_mean_probability_of_what_was_said(tokenizer, model):
 
 
 def test_rouge_l_is_the_longest_common_subsequence_of_stems():
-    from components.tasks.base import Answer
-
-    frame = pd.DataFrame({"id": ["1"], "target": ["Returns the sorted nodes"]})
+    frame = pd.DataFrame({"id": ["1"], "text": ["nodes"], "target": ["Returns the sorted nodes"]})
     # stems "return the node": all 3 in order, of 3 said and 4 wanted: F1 = 2 · 1 · 0.75 / 1.75
     scored = TASK.score([Answer("Return the node", 1.0)], frame)
     assert scored["score"].tolist() == pytest.approx([2 * 0.75 / 1.75])
@@ -121,3 +119,22 @@ def test_the_baseline_repeats_the_line_of_the_most_similar_text():
     train = pd.DataFrame({"text": ["sort nodes by degree", "open the file"], "target": ["Sort.", "Open."]})
     test = pd.DataFrame({"id": ["1"], "text": ["the degree of nodes"], "target": ["Degree."]})
     assert TASK.baseline(train, test, [])["prediction"].tolist() == ["Sort."]
+
+
+def test_a_summary_is_as_faithful_as_its_names_and_numbers_are_in_the_text():
+    from components.tasks.summarisation import faithfulness
+
+    text = "def shortest_path(graph):\n    return DiGraph(graph).walk(0.85)"
+    assert faithfulness(text, "Return the walk of a DiGraph with 0.85.") == 1
+    assert faithfulness(text, "Call shortest_path on a MultiGraph.") == 0.5
+    assert faithfulness(text, "Written by Ada in 1843.") == 0
+    assert math.isnan(faithfulness(text, "Find the shortest path."))
+
+
+def test_figures_have_rouge_lengths_and_faithfulness():
+    rows = pd.DataFrame({"id": ["1", "2"], "text": ["f(x)"] * 2, "target": ["one two three", "one two three"]})
+    scored = TASK.score([Answer("one two three", 0.5), Answer("one two three four five six MaxIter", 0.5)], rows)
+    found = TASK.figures(scored)
+    assert found["rouge1"] == pytest.approx((1 + 0.6) / 2)
+    assert found["length_ratio"] == pytest.approx((1 + 7 / 3) / 2)
+    assert found["entity_faithfulness"] == 0

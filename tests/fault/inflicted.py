@@ -165,6 +165,7 @@ class Inflictor(threading.Thread):
         self._installation, self._clock = installation, clock
         self._draws = random.Random(repr(faults))
         self._faults = faults
+        self._person: threading.Thread | None = None
         self.done: list[Fault] = []
         self.said: list[str] = []
         self.is_over = threading.Event()
@@ -196,6 +197,8 @@ class Inflictor(threading.Thread):
             for _, end in ends:
                 end()
         self._see_to_the_stack()
+        assert self._person is not None
+        self._person.join()
 
     def _inflict(self, fault: Fault, later: Callable[[float, Callable[[], None]], None]) -> str:
         """What it hit; empty where there was nothing to hit."""
@@ -260,10 +263,19 @@ class Inflictor(threading.Thread):
                 process.send_signal(what)
 
     def _see_to_the_stack(self) -> None:
-        """What a person does whose stack is gone."""
-        process = self._installation.process
-        if process is None or process.poll() is not None:
-            self._installation.start()
+        """What a person does whose stack is gone; meanwhile other faults begin and end."""
+        if self._person is None or not self._person.is_alive():
+            self._person = threading.Thread(target=self._start_again, name="person", daemon=True)
+            self._person.start()
+
+    def _start_again(self) -> None:
+        try:
+            process = self._installation.process
+            while process is None or process.poll() is not None:
+                self._installation.start()
+                process = self._installation.process
+        except BaseException as err:  # told by whoever joins
+            self.error = err
 
 
 def _fill(ballast: Path) -> None:

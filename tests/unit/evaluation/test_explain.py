@@ -83,6 +83,7 @@ MODELS = {
     "encoder classifier": ("classification", classifier),
     "recurrent classifier": ("classification", gru),
     "ensemble": ("classification", lambda t: voting.voting([classifier(t), classifier(t)])),
+    "sets of labels": ("multilabel", classifier),
     "tagger": ("entities", tagger),
     "span": ("question_answering", lambda t: encoder(transformers.BertForQuestionAnswering, t)),
     "llama": ("summarisation", causal),

@@ -12,6 +12,7 @@ from dashboard.records import Bin
 from dashboard.viewmodels.curves import Curves
 from dashboard.viewmodels.evidence import Forest, ForestRow, Side, Stream
 from dashboard.viewmodels.lineage import LineageNode, LineageView
+from dashboard.viewmodels.measured import Point
 from dashboard.viewmodels.shapes import Line
 
 
@@ -120,9 +121,13 @@ def _lineage_node(node: LineageNode) -> str:
 # ---------------------------------------------------------------- SVG
 
 
-def twice(draw: Callable[[int], str]) -> str:
+FULL = 846
+"""Pixels of a page's column at 1280."""
+
+
+def twice(draw: Callable[[int], str], *, wide: int = 700) -> str:
     """Drawn for a wide and for a narrow window; the stylesheet shows the one that fits."""
-    return f'<div class="pic"><div class="wide">{draw(700)}</div><div class="narrow">{draw(350)}</div></div>'
+    return f'<div class="pic"><div class="wide">{draw(wide)}</div><div class="narrow">{draw(350)}</div></div>'
 
 
 def looks(shown: Stream, *, label: str, error_label: str, unit: float) -> str:
@@ -161,6 +166,86 @@ def looks(shown: Stream, *, label: str, error_label: str, unit: float) -> str:
         return _svg(width, base + 22, label, "".join(parts))
 
     return twice(draw)
+
+
+def curve(points: Sequence[tuple[int, float]], *, name: str, label: str, x_label: str) -> str:
+    """A value over steps: every point pale, and above them the mean of a tenth of the curve at a time."""
+    span = max(1, len(points) // 10)
+    smooth = [
+        (step, sum(value for _, value in points[max(0, place - span + 1) : place + 1]) / min(span, place + 1))
+        for place, (step, _) in enumerate(points)
+    ]
+    first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
+    least, most = min(value for _, value in points), max(value for _, value in points)
+    room = (most - least) * 0.06 or 0.01
+    least, most = least - room, most + room
+
+    def draw(width: int) -> str:
+        left, right, top, height = 46, 12, 12, 150
+
+        def path(line: Sequence[tuple[int, float]]) -> str:
+            thin = [*line[:: max(1, len(line) // 400)], line[-1]]
+            return " ".join(
+                f"{left + (width - left - right) * (step - first) / (last - first):.1f},"
+                f"{top + height * (most - value) / (most - least):.1f}"
+                for step, value in thin
+            )
+
+        parts = [f'<rect class="frame" x="{left}" y="{top}" width="{width - left - right}" height="{height}" rx="6"/>']
+        for value in (most - room, (most + least) / 2, least + room):
+            y = top + height * (most - value) / (most - least)
+            parts.append(f'<text class="ax" x="{left - 6}" y="{y + 4:.1f}">{value:.2f}</text>')
+        for step, anchor in ((first, "start"), (last, "end")):
+            x = left if step == first else width - right
+            parts.append(
+                f'<text class="cap" style="text-anchor:{anchor}" x="{x}" y="{top + height + 18}">{step}</text>'
+            )
+        middle = (left + width - right) / 2
+        parts.append(f'<text class="no" x="{middle:.0f}" y="{top + height + 18}">{escape(x_label)}</text>')
+        parts.append(f'<g class="series a"><polyline class="faint" points="{path(points)}"/>')
+        parts.append(f'<polyline points="{path(smooth)}"/></g>')
+        said = f"{name} · {smooth[-1][1]:.3f}"
+        parts.append(f'<text class="end" x="{width - right - 10}" y="{top + 22}">{escape(said)}</text>')
+        return _svg(width, top + height + 24, label, "".join(parts))
+
+    return twice(draw, wide=FULL)
+
+
+def scatter(points: Sequence[Point], *, label: str, x_label: str, y_label: str, ticks: Callable[[float], str]) -> str:
+    """Bits per byte against compute on a scale of logarithms; the best of a family is full and named."""
+    least, most = math.log(min(one.seconds for one in points)), math.log(max(one.seconds for one in points))
+    room = max(0.35, (most - least) * 0.08)
+    least, most = least - room, most + room
+    low, high = min(one.bits for one in points), max(one.bits for one in points)
+    low, high = low - max(0.05, (high - low) * 0.12), high + max(0.05, (high - low) * 0.12)
+
+    def draw(width: int) -> str:
+        left, right, top, height = 46, 14, 14, 240
+
+        def at(one: Point) -> tuple[float, float]:
+            x = left + (width - left - right) * (math.log(one.seconds) - least) / (most - least)
+            return x, top + height * (high - one.bits) / (high - low)
+
+        parts = [f'<rect class="frame" x="{left}" y="{top}" width="{width - left - right}" height="{height}" rx="6"/>']
+        for share in (0.06, 0.5, 0.94):
+            x, y = left + (width - left - right) * share, top + height * share
+            bits, seconds = high - (high - low) * share, math.exp(least + (most - least) * share)
+            parts.append(f'<text class="ax" x="{left - 6}" y="{y + 4:.0f}">{bits:.2f}</text>')
+            parts.append(f'<text class="no" x="{x:.0f}" y="{top + height + 18}">{escape(ticks(seconds))}</text>')
+        for one in points:
+            (x, y), size = at(one), 7 if one.is_best else 4.5
+            kind = "a" if one.is_best else "c"
+            told = f"<title>{escape(one.title)}: {escape(one.said)}</title>"
+            parts.append(f'<g class="series {kind}"><circle cx="{x:.1f}" cy="{y:.1f}" r="{size}">{told}</circle>')
+            if one.is_best:
+                side, shift = ("end", -11) if x > width * 0.66 else ("start", 11)
+                place = f'style="text-anchor:{side}" x="{x + shift:.1f}" y="{y + 4.5:.1f}"'
+                parts.append(f"<text {place}>{escape(one.family)}</text>")
+            parts.append("</g>")
+        parts.append(f'<text x="{left}" y="{top + height + 38}">{escape(x_label)} → · ↑ {escape(y_label)}</text>')
+        return _svg(width, top + height + 46, label, "".join(parts))
+
+    return twice(draw, wide=FULL)
 
 
 def reliability(series: Sequence[tuple[str, str, Sequence[Bin]]], *, label: str, x_label: str, y_label: str) -> str:

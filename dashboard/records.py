@@ -68,6 +68,8 @@ class DataVersion:
     """The validation report's first page (Data Docs)."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     """Split → tokens, of a packed corpus; none of tables."""
+    tables: Mapping[str, str] = field(default_factory=dict)
+    """Table → its hash: the same in two versions where it has not changed."""
 
     @property
     def num_rows(self) -> int:
@@ -133,6 +135,30 @@ class RunDetail:
 
 
 @dataclass(frozen=True)
+class Schedule:
+    """When a deployment starts by itself."""
+
+    name: str
+    flow: str
+    of: str
+    """The table, model or recipe that its runs are about."""
+    cron: str
+    timezone: str
+    is_active: bool
+    next_at: tuple[float, ...]
+    """As Prefect has planned them."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A training that is at work, as MLflow has it."""
+
+    name: str
+    points: tuple[tuple[int, float], ...]
+    """(step, loss in nats), in order of steps."""
+
+
+@dataclass(frozen=True)
 class Orchestration:
     runs: tuple[Run, ...]
     """Newest first."""
@@ -140,7 +166,11 @@ class Orchestration:
     """Run id → the step that runs in it now."""
     deployments: tuple[str, ...]
     num_workers: int
+    """Of pool cpu."""
     url: str
+    schedules: tuple[Schedule, ...] = ()
+    unserved: frozenset[str] = frozenset()
+    """Pools in which a run waits and no worker is."""
 
 
 @dataclass(frozen=True)

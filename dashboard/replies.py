@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,6 +101,7 @@ def data_version(manifest: "Manifest", licences: Mapping[str, str], head: "DataR
         num_checks=manifest.num_checks,
         docs=path_of(manifest.docs),
         tokens=manifest.tokens,
+        tables=manifest.ref.tables,
     )
 
 
@@ -255,6 +256,11 @@ def plan_of(path: Path) -> Planned | None:
         names = content["name"], float(here["seconds"]), float(here["kwh"]), float(here["cost"])
         return Planned(*names, None if actual is None else float(actual), content["lock_key"])
     return None
+
+
+def stamp_of(at: float) -> str:
+    """Seconds since the epoch as Prefect reads them."""
+    return datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def seconds_of(text: str | None) -> float | None:

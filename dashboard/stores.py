@@ -10,7 +10,7 @@ import os
 import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,15 +23,19 @@ from components.ledger.schema import ActionRow, Answer, Fate, Feedback, LookRow
 from components.recipes import TriggerPolicy, load_recipe
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
+from dashboard.examples import example
+from dashboard.prefect_replies import orchestration_of, run_detail
 from dashboard.records import (
     Answered,
     Bin,
     CostState,
+    Curve,
     DataState,
     FailedBuild,
     LedgerState,
     ModelVersion,
     Orchestration,
+    Run,
     RunDetail,
     Seat,
     Service,
@@ -49,11 +53,7 @@ from dashboard.replies import (
     pieces_of,
     plan_of,
     read_json,
-    run_of,
-    running_steps,
     seat_of,
-    seconds_of,
-    step_of,
     translated,
     turn_of,
 )
@@ -172,6 +172,11 @@ class Stores:
         with translated("registry", "the parity verdicts"):
             here = measured_here(self.settings.workspace.root, model.weights_sha256)
             return verdicts(model.tags) | here
+
+    def sample(self, model: ModelVersion) -> str:
+        """What a pretrained version wrote at its end, as its card has it; empty where it wrote nothing."""
+        found = re.search(r"A sample:\n\n```\n(.*?)\n```", self.card(model), flags=re.DOTALL)
+        return found[1] if found else ""
 
     def reliability(self, model: ModelVersion) -> tuple[Bin, ...]:
         """Confidence against score in ten bins, on the test rows; none where the version states no confidence."""
@@ -302,49 +307,36 @@ class Stores:
     def orchestration(self, *, limit: int = 40) -> Orchestration:
         """Recent runs, what they are at, and what can be started."""
         with self._prefect() as (http, url):
-            raw = json_of(http.post("/flow_runs/filter", json={"sort": "START_TIME_DESC", "limit": limit}))
-            flows = {row["id"]: row["name"] for row in json_of(http.post("/flows/filter", json={"limit": 100}))}
-            known = {row["id"]: row for row in json_of(http.post("/deployments/filter", json={"limit": 100}))}
-            running = [row["id"] for row in raw if row["state_type"] == "RUNNING"]
-            steps = running_steps(http, running) if running else {}
-            workers = json_of(http.post("/work_pools/cpu/workers/filter", json={}), missing=[])
-        runs = sorted((run_of(row, flows, known, url) for row in raw), key=lambda run: -run.created_at)
-        names = sorted(f"{flows.get(row['flow_id'], '?')}/{row['name']}" for row in known.values())
-        online = sum(row.get("status") == "ONLINE" for row in workers)
-        return Orchestration(tuple(runs), steps, tuple(names), online, url)
+            return orchestration_of(http, url, limit=limit)
 
     def run(self, run_id: str) -> RunDetail:
         """Steps, progress and the last log lines of a run and of what it started."""
         with self._prefect() as (http, _):
-            tasks = json_of(
-                http.post(
-                    "/task_runs/filter",
-                    json={"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"},
-                )
-            )
-            children = json_of(
-                http.post("/flow_runs/filter", json={"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}})
-            )
-            family = [run_id, *(child["id"] for child in children)]
-            wanted = {"flow_run_id": {"any_": family}, "type": {"any_": ["progress"]}}
-            bars = json_of(
-                http.post("/artifacts/filter", json={"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1})
-            )
-            lines = json_of(
-                http.post(
-                    "/logs/filter",
-                    json={"logs": {"flow_run_id": {"any_": family}}, "sort": "TIMESTAMP_DESC", "limit": 60},
-                )
-            )
-        bar = bars[0] if bars and bars[0].get("data") is not None else None
-        return RunDetail(
-            steps=tuple(step_of(task) for task in tasks),
-            progress=(float(bar["data"]), str(bar.get("description") or "")) if bar else None,
-            log=tuple(
-                (seconds_of(line["timestamp"]) or 0.0, int(line["level"]), str(line["message"]))
-                for line in reversed(lines)
-            ),
-        )
+            return run_detail(http, run_id)
+
+    def curves(self, *, since: float) -> tuple[Curve, ...]:
+        """The losses so far of trainings that MLflow knows to be at work, of those begun after `since`."""
+        with self._mlflow() as registry:
+            found = [run for run in registry.runs(limit=8) if run.status == "RUNNING" and run.started_at >= since]
+            return tuple(Curve(run.name, tuple(registry.history(run.run_id, "loss"))) for run in found)
+
+    def cancel(self, run: Run, *, actor: Actor) -> str:
+        """Ask Prefect to end a run; what its state is then."""
+        kind = "CANCELLING" if run.state == "RUNNING" else "CANCELLED"
+        return self.act("cancel", subject=run.name, actor=actor, do=lambda: self._set_state(run.id, {"type": kind}))
+
+    def retry(self, run: Run, *, actor: Actor) -> str:
+        """Schedule a run anew that has failed or was cancelled: it goes on from its finished steps."""
+        state = {"type": "SCHEDULED", "name": "AwaitingRetry", "message": f"asked for by {actor.name}"}
+        return self.act("retry", subject=run.name, actor=actor, do=lambda: self._set_state(run.id, state))
+
+    def _set_state(self, run_id: str, state: dict[str, str]) -> str:
+        with self._prefect() as (http, _):
+            told = json_of(http.post(f"/flow_runs/{run_id}/set_state", json={"state": state, "force": False}))
+        if told["status"] != "ACCEPT":
+            reason = (told.get("details") or {}).get("reason") or told["status"]
+            raise StoreError("prefect", f"Prefect did not take it: {reason}", is_down=False)
+        return str(told["state"]["name"])
 
     def start_retraining(self, table: str, *, actor: Actor) -> str:
         """A run of the deployment `retrain/cpu`, by name; its id. A second click within a minute is the same run."""
@@ -378,7 +370,9 @@ class Stores:
     def seats(self) -> tuple[Seat, ...]:
         """Who answers, by table."""
         with self._gateway(QUICK) as http:
-            return tuple(seat_of(row) for row in json_of(http.get("/v1/models"))["models"])
+            seats = tuple(seat_of(row) for row in json_of(http.get("/v1/models"))["models"])
+        with translated("data", "the data store"):
+            return tuple(replace(seat, example=example(seat, settings=self.settings)) for seat in seats)
 
     def ask(self, table: str, question: str) -> Answered:
         """One answer of the table's champion."""

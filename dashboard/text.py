@@ -16,15 +16,29 @@ from dashboard.text_cost import COST
 from dashboard.text_data import DATA
 from dashboard.text_en import EN
 from dashboard.text_gate import GATE
+from dashboard.text_measured import MEASURED
 from dashboard.text_people import PEOPLE
 from dashboard.text_reasons import REASONS
+from dashboard.text_runs import RUNS
 from dashboard.text_talk import TALK
+from dashboard.text_trigger import TRIGGER
 from dashboard.text_why import WHY
 from dashboard.text_zh import ZH
 
 Language = Literal["en", "zh"]
 LANGUAGES: Mapping[Language, str] = {"en": "English", "zh": "中文"}
-PAIRS: Mapping[str, tuple[str, str]] = {**REASONS, **GATE, **COST, **PEOPLE, **DATA, **WHY, **TALK}
+PAIRS: Mapping[str, tuple[str, str]] = {
+    **REASONS,
+    **GATE,
+    **COST,
+    **PEOPLE,
+    **DATA,
+    **WHY,
+    **RUNS,
+    **TRIGGER,
+    **MEASURED,
+    **TALK,
+}
 STRINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {**EN, **{key: english for key, (english, _) in PAIRS.items()}},
     "zh": {**ZH, **{key: chinese for key, (_, chinese) in PAIRS.items()}},
@@ -77,6 +91,13 @@ class Words:
             if seconds < limit:
                 return self(f"ago.{key}", value=int(seconds // unit))
         return self("ago.days", value=int(seconds // 86400))
+
+    def ahead(self, seconds: float) -> str:
+        """How far off, roughly."""
+        for limit, unit, key in ((3600, 60, "minutes"), (2 * 86400, 3600, "hours")):
+            if seconds < limit:
+                return self(f"ahead.{key}", value=max(1, int(seconds // unit)))
+        return self("ahead.days", value=int(seconds // 86400))
 
     def moment(self, at: float) -> str:
         """A date and a time, to the minute."""

@@ -108,8 +108,10 @@ def empty(words: Words, key: str) -> None:
 
 
 def tiles(shown: Iterable[Tile]) -> None:
+    shown = tuple(shown)
+    across = len(shown) if len(shown) <= 5 else -(-len(shown) // -(-len(shown) // 5))  # even rows
     st.html(
-        '<div class="b-tiles">'
+        f'<div class="b-tiles" style="--across:{across}">'
         + "".join(
             f'<div class="b-tile"><div class="k">{escape(tile.label)}</div><div class="v">{escape(tile.value)}</div>'
             f'<div class="n">{escape(tile.note)}</div></div>'

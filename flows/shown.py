@@ -142,7 +142,9 @@ def verdict(judgement: Judgement) -> Judgement:
 
 
 def collected(found: Collected) -> Collected:
-    """What became of the feedback up to the cut."""
+    """What became of the feedback up to the cut, and the data version that holds it."""
+    if found.data is not None:
+        data(found.data)
     reasons = "\n".join(f"| {reason} | {count} |" for reason, count in found.reasons.items())
     create_markdown_artifact(
         f"{found.num_admitted} rows admitted, {found.num_refused} refused.\n\n"

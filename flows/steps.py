@@ -183,7 +183,7 @@ def promote_again(judgement: Judgement) -> None:
 @step(**_TRIED, task_run_name="find {table}")
 def find(table: str, version: int | None) -> ModelRef:
     """A registered version; by default the champion."""
-    return candidate.find(table, version, settings=load_settings())
+    return shown.registered(candidate.find(table, version, settings=load_settings()))
 
 
 @step(**_TRIED, task_run_name="measure {model.name} v{model.version}")

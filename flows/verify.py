@@ -10,5 +10,6 @@ from flows import policies, shown, steps
 def verify(model: str, anyway: bool = False) -> Verification:
     """Says identical, different or not comparable of MODEL[@VERSION] (default: the champion)."""
     found = steps.verify(model, anyway)
+    shown.registered(found.model)
     shown.facts(f"{found.model} retrained", {"verdict": found.verdict, "to compare": found.remedy or "nothing to do"})
     return found

@@ -2,10 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from components.ecosystem import State
-from dashboard.records import Orchestration, Run, RunDetail
+from dashboard.records import Orchestration, Run, RunDetail, Schedule
 from dashboard.text import Words
+from dashboard.viewmodels import triggers
 from dashboard.viewmodels.shapes import Bar, Line, step_name
 
 STATE_OF_RUN: Mapping[str, State] = {
@@ -21,6 +24,11 @@ STATE_OF_RUN: Mapping[str, State] = {
 }
 
 
+ACTIVE = {"RUNNING", "PENDING", "CANCELLING", "SCHEDULED"}
+ENDED_BADLY = {"FAILED", "CRASHED", "CANCELLED"}
+TRAININGS = {"pretrain", "finetune", "preference", "search", "retrain", "verify"}
+
+
 @dataclass(frozen=True)
 class RunsView:
     now: tuple[Line, ...]
@@ -32,6 +40,9 @@ class RunsView:
     warning: str
     """Why a retraining would not start, or would wait; empty when nothing is in the way."""
     can_retrain: bool
+    schedules: tuple[Line, ...]
+    trains_since: tuple[float, ...]
+    """When each training that is at work began."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,8 @@ class RunView:
 def runs_view(found: Orchestration, words: Words, *, now: float) -> RunsView:
     """The page; a schedule's future runs are not shown."""
     known = [run for run in found.runs if run.state != "SCHEDULED" or run.created_at <= now]
-    active = [run for run in known if run.state in {"RUNNING", "PENDING", "CANCELLING"}]
+    active = [run for run in known if run.state in ACTIVE]
+    training = [run.started_at or now for run in active if run.state == "RUNNING" and run.flow in TRAININGS]
     can = "retrain/cpu" in found.deployments
     warning = "" if can else words("runs.deployments.none")
     if can and not found.num_workers:
@@ -56,6 +68,23 @@ def runs_view(found: Orchestration, words: Words, *, now: float) -> RunsView:
         urls={run.id: run.url for run in known},
         warning=warning,
         can_retrain=can,
+        schedules=tuple(schedule_line(one, words, now) for one in found.schedules),
+        trains_since=tuple(training),
+    )
+
+
+def schedule_line(schedule: Schedule, words: Words, now: float) -> Line:
+    """When, by the clock of its own zone."""
+    zone = ZoneInfo(schedule.timezone)
+    times = [f"{datetime.fromtimestamp(at, zone):%m-%d %H:%M}" for at in schedule.next_at]
+    then = words("runs.schedule.next", times=", ".join(times)) if times else words("runs.schedule.soon")
+    flow = words.named("flow", schedule.flow)
+    return Line(
+        when=words.ahead(schedule.next_at[0] - now) if times and schedule.is_active else "",
+        text=f"{flow}: {schedule.of}" if schedule.of else flow,
+        note=" · ".join([schedule.name, f"{schedule.cron} ({schedule.timezone})", *([then] * schedule.is_active)]),
+        state="ready" if schedule.is_active else "stale",
+        state_text=words("runs.schedule.on" if schedule.is_active else "runs.schedule.paused"),
     )
 
 
@@ -91,14 +120,22 @@ def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:
     state = STATE_OF_RUN.get(run.state, "waiting")
     step = found.running_steps.get(run.id, "")
     why = words("line.step", step=step_name(words, step)) if step else ""
-    if state == "failed" or (run.flow == "retrain" and run.state == "COMPLETED"):
-        why = reason(run.message)  # of a retraining: why it began, or why it did not
+    state_text = words("runs.waits") if run.state == "SCHEDULED" else words.named("runs.state", run.state)
+    if state == "failed":
+        why = reason(run.message)
+    elif run.flow == "retrain" and run.state == "COMPLETED":  # why it began, or why it did not
+        why = triggers.told(run.message, run.table, words)
+        if words.has(f"runs.outcome.{run.state_name}"):
+            state, state_text = "empty", words(f"runs.outcome.{run.state_name}")
+    is_waiting = run.state in {"SCHEDULED", "PENDING"}
+    if is_waiting and (run.pool or "cpu") in found.unserved:
+        why = words("runs.pool.none.cpu" if run.pool in ("", "cpu") else "runs.pool.none", pool=run.pool)
     by = words(f"runs.by.{run.by}") if words.has(f"runs.by.{run.by}") else ""
     return Line(
         when=words.ago(max(0.0, now - run.created_at)),
         text=title(run, words),
         note=" · ".join(part for part in (why, by) if part),
         state=state,
-        state_text=words.named("runs.state", run.state),
+        state_text=state_text,
         end=words.duration(run.seconds) if run.seconds else "",
     )

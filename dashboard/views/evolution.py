@@ -4,7 +4,7 @@ from html import escape
 
 import streamlit as st
 
-from dashboard import charts, pictures, widgets
+from dashboard import charts, family_panels, pictures, widgets
 from dashboard.state import read, stores, words
 from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
@@ -21,9 +21,11 @@ def card(shown: FamilyCard) -> str:
     return widgets.card(shown.title, shown.year, [shown.meaning], foot=paper + foot)
 
 
-def panels_of_pretraining(say: Words) -> None:
+def panels_of_pretraining(say: Words, *, is_down: bool) -> None:
     finding = read("label efficiency", "registry", lambda: stores().finding("label-efficiency")).value or {}
     shown = curves(finding, say)
+    if is_down and not shown:  # the page says that nobody answers: no place to say that something was not measured
+        return
     widgets.section(say("curves.title"), say("curves.lead", seeds=finding.get("seeds", "–")) if shown else "")
     if not shown:
         widgets.empty(say, "curves.none")
@@ -45,7 +47,8 @@ def show() -> None:
     if view.is_empty and not models.is_failed:
         widgets.empty(say, "evolution.none")
     widgets.picture(pictures.tree(view.tree), key="tree")
-    panels_of_pretraining(say)
+    family_panels.compared(models.value or ())
+    panels_of_pretraining(say, is_down=models.is_failed)
     widgets.section(say("evolution.families"))
     widgets.cards((card(shown) for shown in view.cards), least=340)
 

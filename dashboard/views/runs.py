@@ -1,10 +1,12 @@
-"""What is at work, what was done, where the time went; and the one thing an operator starts from here."""
+"""What is at work, what goes by the clock, what was done, where the time went; start, cancel, try again."""
 
 import time
+from collections.abc import Mapping
 
 import streamlit as st
 
-from dashboard import panels, widgets
+from dashboard import panels, run_panels, widgets
+from dashboard.records import Run
 from dashboard.state import REFRESH_SECONDS, read, stores, words
 from dashboard.viewmodels.models import retrainable
 from dashboard.viewmodels.runs import RunsView, run_view, runs_view
@@ -20,18 +22,23 @@ def live() -> None:
     if reading.value is None:
         return
     view = runs_view(reading.value, say, now=time.time())
+    if told := st.session_state.pop("run told", ""):
+        st.toast(told, icon=":material/check:")
     if not view.choices:
         widgets.empty(say, "runs.empty")
+        run_panels.schedules(view, say)
         return
     widgets.section(say("runs.now"))
     widgets.lines(view.now, otherwise=say("runs.now.none"))
+    run_panels.curves(view, say)
+    run_panels.schedules(view, say)
     if view.recent:
         widgets.section(say("runs.recent"))
         widgets.lines(view.recent)
-    inside(view)
+    inside(view, {run.id: run for run in reading.value.runs})
 
 
-def inside(view: RunsView) -> None:
+def inside(view: RunsView, runs: Mapping[str, Run]) -> None:
     widgets.section(say("runs.where"), say("runs.where.lead"))
     run_id = st.selectbox(say("runs.choose"), list(view.choices), format_func=view.choices.__getitem__)
     reading = read(f"run {run_id}", "prefect", lambda: stores().run(run_id))
@@ -39,7 +46,9 @@ def inside(view: RunsView) -> None:
     if reading.value is None:
         return
     shown = run_view(reading.value, say)
-    widgets.link(say("runs.open"), view.urls[run_id])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        run_panels.change(runs[run_id], say)
+        widgets.link(say("runs.open"), view.urls[run_id])
     widgets.bars(shown.steps, otherwise=say("runs.steps.none"))
     if shown.progress:
         st.progress(min(1.0, shown.progress[0] / 100), text=shown.progress[1])

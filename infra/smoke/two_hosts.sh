@@ -12,8 +12,8 @@ banyan=$(command -v "${BANYAN:-banyan}")
 case $banyan in /*) ;; *) banyan=$PWD/$banyan ;; esac
 python=$(dirname "$banyan")/python
 postgres=$(find /usr/lib/postgresql -name initdb 2>/dev/null | sort -V | tail -n 1 | xargs -r dirname)
-[ "$(id -u)" = 0 ] && command -v ip >/dev/null && [ -n "$postgres" ] || {
-    echo "two_hosts: needs root, ip (iproute2) and PostgreSQL's programs" >&2
+[ "$(id -u)" = 0 ] && command -v ip >/dev/null && [ -n "$postgres" ] && "$python" -c "import psycopg" 2>/dev/null || {
+    echo "two_hosts: needs root, ip (iproute2), PostgreSQL's programs and the extra postgres (pip install 'banyan-llm[postgres]')" >&2
     exit 2
 }
 folder=$(mktemp -d)

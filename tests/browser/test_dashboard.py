@@ -177,7 +177,7 @@ def test_an_operator_starts_a_retraining_and_sees_it_in_the_list(open_page: Open
     page = loaded(open_page("runs"), "runs")
     page.get_by_test_id("stBaseButton-primary").click()
     page.get_by_role("button", name="Yes, start").click()
-    expect(page.locator(".b-row", has_text="from the dashboard").first).to_contain_text("scheduled")
+    expect(page.locator(".b-row", has_text="from the dashboard").first).to_contain_text("waits for a worker")
     started = [run for run in Stores(installation.settings).orchestration().runs if run.by == "dashboard"]
     assert {run.flow for run in started} == {"retrain"}
 

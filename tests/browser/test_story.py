@@ -70,7 +70,7 @@ def test_from_a_question_to_a_better_model_and_back(
     story.to("runs")
     page.get_by_test_id("stBaseButton-primary").click()
     story.click("runs.retrain.yes")
-    story.sees(".b-row", words("runs.state.SCHEDULED"))
+    story.sees(".b-row", words("runs.waits"))
     story.keep("triggered")
 
     with Ledger(installation.settings) as ledger:

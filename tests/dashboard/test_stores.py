@@ -1,12 +1,15 @@
 """The one door: real stores answer with records, and every refusal is one error."""
 
 import dataclasses
+import time
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from components.ledger.actions import Actor
 from components.settings import Settings
-from dashboard.records import StoreError
+from dashboard.records import Run, StoreError
 from dashboard.stores import Stores
 from tests.dashboard.installation import Installation, free_port
 
@@ -90,6 +93,67 @@ def test_a_retraining_is_started_by_deployment_name_and_only_once_a_minute(store
     assert len(ids) == 1
     run = next(run for run in stores.orchestration().runs if run.id in ids)
     assert (run.flow, run.pool, run.table, run.by) == ("retrain", "cpu", "summary", "dashboard")
+
+
+def test_a_schedule_is_told_with_its_zone_and_the_runs_that_are_planned_by_it(stores: Stores) -> None:
+    deadline = time.monotonic() + 60  # Prefect plans them in a loop of its own
+    while True:
+        found = stores.orchestration()
+        [monday] = found.schedules
+        if monday.next_at or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    assert (monday.flow, monday.of, monday.cron, monday.timezone) == (
+        "retrain",
+        "library",
+        "0 3 * * 1",
+        "Asia/Shanghai",
+    )
+    hours = {datetime.fromtimestamp(at, ZoneInfo("Asia/Shanghai")).hour for at in monday.next_at}
+    assert hours == {3} and list(monday.next_at) == sorted(monday.next_at)
+    assert not [run for run in found.runs if run.created_at > time.time() + 60], "they are no runs yet"
+
+
+def test_a_pool_in_which_a_run_waits_without_a_worker_is_named(stores: Stores) -> None:
+    found = stores.orchestration()
+    waits = [run for run in found.runs if run.pool == "gpu"]
+    assert [run.flow for run in waits] == ["pretrain"] and "gpu" in found.unserved
+
+
+def test_the_losses_of_a_training_at_work_come_step_by_step(stores: Stores) -> None:
+    curves = {curve.name: curve.points for curve in stores.curves(since=0.0)}
+    assert [step for step, _ in curves["library"]] == list(range(1, 61))
+    assert stores.curves(since=time.time() + 60) == ()
+
+
+def test_an_operator_cancels_a_run_and_has_it_tried_again_and_nobody_else_does(stores: Stores) -> None:
+    started = stores.start_retraining("summary", actor=ANA)
+
+    def run() -> Run:
+        return next(one for one in stores.orchestration().runs if one.id == started)
+
+    for do in (stores.cancel, stores.retry):
+        with pytest.raises(StoreError, match="needs the role operator"):
+            do(run(), actor=Actor("eve@example.org", "rater"))
+    assert stores.cancel(run(), actor=ANA) == "Cancelled"
+    assert run().state == "CANCELLED"
+    assert stores.retry(run(), actor=ANA) == "AwaitingRetry"
+    assert run().state == "SCHEDULED"
+    assert [(row.action, row.outcome) for row in stores.actions()[:2]] == [("retry", "done"), ("cancel", "done")]
+
+
+def test_the_example_of_a_table_is_a_row_of_its_own_and_else_its_task_s(stores: Stores) -> None:
+    seats = {seat.table: seat for seat in stores.seats()}
+    assert "Variant" in seats["library"].example, "as the table's rows are"
+    assert seats["summary"].example.startswith("def add(")
+
+
+def test_a_version_s_sample_is_read_from_its_card(stores: Stores, monkeypatch) -> None:
+    model = stores.models()[0]
+    assert stores.sample(model) == ""
+    card = "# x\n\nA sample:\n\n```\ndef a():\n\n    b\n```\n\n## More\n\n```\nother\n```"
+    monkeypatch.setattr(stores, "card", lambda _: card)
+    assert stores.sample(model) == "def a():\n\n    b"
 
 
 def test_an_answer_and_an_opinion_on_it_travel_through_the_gateway(stores: Stores) -> None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from types import SimpleNamespace
 
 import httpx
 import pandas as pd
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from components import assets
 from components.data import tables, versioning
+from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
 from components.models.tokenizer import train_bpe
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
@@ -305,3 +307,23 @@ def test_another_cut_of_the_ledger_is_other_data_and_has_a_model_of_its_own(sett
     retrained = next(one for one in versions if one.data_version != data.version and one.role == "candidate")
     cut = versioning.manifest(retrained.data_version, settings=settings).ref
     assert found_without_a_run(RECIPE, cut) == retrained.ref != first
+
+
+def test_a_retraining_whose_recipe_needs_a_gpu_goes_on_in_that_pool_and_nobody_begins_another(
+    settings, data, first, monkeypatch
+):
+    give_feedback(settings, first, range(3), "graphs")
+    asked = {}
+    monkeypatch.setenv("BANYAN_PREFECT_URL", "http://prefect")  # for the link to the other run
+    monkeypatch.setattr("flows.steps.placed", SimpleNamespace(name="cpu"))
+    monkeypatch.setattr("flows.waiting.start", lambda *what, key: asked.update(what=what, key=key) or "the-other")
+    state = retrain("topics", recipe=RECIPE.model_copy(update={"device": "cuda"}), return_state=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "HandedOver")
+    assert state.result() == {"handed_over_to": "the-other"}
+    deployment, given = asked["what"]
+    assert deployment == "retrain/gpu" and given["recipe"].device == "cuda"
+    assert given["data"]["version"], "a machine of its own fetches it by its hash"
+    with Ledger(settings) as ledger:
+        assert not ledger.lease(lease_name("topics"), holder="a third", seconds=60)
+        assert ledger.lease(lease_name("topics"), holder="the-other", seconds=60), "the other begins"
+        ledger.release(lease_name("topics"), holder="the-other")

@@ -50,9 +50,13 @@ class Summarisation(Writing):
         return pd.DataFrame(rows, columns=names)
 
     def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
-        """Means; of faithfulness over the answers that have a name or a number at all."""
-        found = {name: float(per_example[name].mean()) for name in ("rouge1", "rouge2", "length_ratio")}
-        return found | {"entity_faithfulness": float(per_example["faithful"].mean())}
+        """Means; of faithfulness over the answers that have a name or a number at all.
+
+        Rows that were kept before a figure was thought of do not have it.
+        """
+        columns = {"rouge1": "rouge1", "rouge2": "rouge2", "length_ratio": "length_ratio"}
+        columns |= {"entity_faithfulness": "faithful"}
+        return {name: float(per_example[column].mean()) for name, column in columns.items() if column in per_example}
 
     def baseline(
         self,

@@ -105,7 +105,9 @@ def make_small_stack(tmp_path_factory):
         folder = tmp_path_factory.mktemp("small")
         for name in [name for name in os.environ if name.startswith(("BANYAN_", "PREFECT_"))]:
             del os.environ[name]
-        made.append(SmallStack(Settings(BANYAN_WORKSPACE=folder / "workspace")))
+        # Ports of its own for each process of tests: one that is let go for a moment is not another's meanwhile.
+        port = 14200 + 500 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) + 50 * len(made)
+        made.append(SmallStack(Settings(BANYAN_WORKSPACE=folder / "workspace", prefect_port=port)))
         return made[-1].start()
 
     yield make

@@ -239,11 +239,10 @@ def test_deployments_are_named_as_prefect_names_them():
 @pytest.mark.slow
 def test_prefect_without_our_deployments_a_paused_pool_and_a_stopped_worker_are_said(small_stack):
     settings = small_stack.settings
-    said = {one.what for one in found(settings, "prefect")}
-    assert any("lacks the deployments ingest/cpu" in what for what in said), said
+    until(lambda: any("lacks the deployments ingest/cpu" in one.what for one in found(settings, "prefect")))
     until(lambda: found(settings, "worker") == [])
     small_stack.call("PATCH", "/work_pools/cpu", {"is_paused": True})
-    assert any("paused" in one.what for one in found(settings, "prefect"))
+    until(lambda: any("paused" in one.what for one in found(settings, "prefect")))
     small_stack.call("PATCH", "/work_pools/cpu", {"is_paused": False})
     worker = psutil.Process(small_stack.pid("worker"))
     until(worker.children)

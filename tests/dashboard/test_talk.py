@@ -76,12 +76,10 @@ def test_a_finding_that_is_none_draws_nothing(finding):
 
 
 def test_the_evolution_page_draws_what_was_measured_here(talking, draw):
-    assert "make bench NAME=label_efficiency" in words_on(draw("evolution"))
+    assert "预训练（MiniLM）" not in words_on(draw("evolution", language="zh"))
     keep(LABEL_EFFICIENCY, FINDING, settings=talking)
     assert Stores(talking).finding(LABEL_EFFICIENCY)["seeds"] == 2
     from dashboard.state import memory
 
     memory().forget()
-    shown = words_on(draw("evolution", language="zh"))
-    assert "预训练（MiniLM）" in shown
-    assert "make bench" not in shown
+    assert "预训练（MiniLM）" in words_on(draw("evolution", language="zh"))

@@ -18,7 +18,6 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,6 +25,7 @@ import httpx
 
 from components.assets import fetch
 from components.errors import BanyanError
+from components.feedback.closing import Closing
 from components.ledger.store import Ledger
 from components.recipes import load_recipe
 from components.registry import PREFIX
@@ -38,21 +38,6 @@ PACKAGES = ("prefect", "mlflow", "dvc", "great-expectations", "torch", "transfor
 TURNS = int(os.environ.get("BENCH_TURNS", "2"))
 TABLE = "library"
 QUESTION = "Return the shortest path between two nodes of a weighted graph."
-
-
-@dataclass(frozen=True)
-class Closing:
-    """One closed loop; times in seconds since the epoch."""
-
-    thumbs_down_at: float
-    version_before: int
-    promoted_at: float
-    version_after: int
-    answers_at: float
-
-    @property
-    def minutes(self) -> float:
-        return (self.answers_at - self.thumbs_down_at) / 60
 
 
 class Visitor:

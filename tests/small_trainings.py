@@ -52,9 +52,8 @@ def small_data(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def small_bert(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("bert")
+def write_small_bert(folder: Path) -> None:
+    """A BERT of one layer with random weights, and a tokenizer for `WORDS`."""
     tokenizer = train_bpe(WORDS.values(), 300)
     torch.manual_seed(0)
     config = transformers.BertConfig(
@@ -67,6 +66,12 @@ def small_bert(tmp_path_factory) -> Path:
     )
     transformers.BertModel(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def small_bert(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("bert")
+    write_small_bert(folder)
     return folder
 
 

@@ -13,7 +13,6 @@ import httpx
 import pandas as pd
 import pytest
 import torch
-import transformers
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import load_file, save_file
@@ -22,7 +21,6 @@ from components import assets
 from components.data import tables, versioning
 from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
-from components.models.tokenizer import train_bpe
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
 from components.registry import Registry
 from components.settings import Settings
@@ -36,10 +34,10 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
 from flows.unchanged import Changed, looking
+from tests.small_trainings import WORDS, write_small_bert
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-WORDS = {"graphs": "shortest path between nodes", "waves": "filter the brain signal", "web": "answer the http request"}
 ANYTHING = GatePolicy(minimum_difference=-0.99)
 """A gate that whatever can answer passes: what is tested here is what the flows make of its verdict."""
 
@@ -88,26 +86,12 @@ def settings(tmp_path_factory, mlflow):
         patch.setenv("BANYAN_MLFLOW_URL", mlflow)
         torch.set_num_threads(1)
         made = Settings()
-        _put_a_small_bert(assets._weights_folder(assets.get_asset("minilm"), made))
+        weights = assets._weights_folder(assets.get_asset("minilm"), made)
+        weights.parent.mkdir(parents=True)
+        write_small_bert(weights)
         kept = {PREFECT_LOCAL_STORAGE_PATH: root / "results", PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
         with prefect_test_harness(server_startup_timeout=120), temporary_settings(kept):
             yield made
-
-
-def _put_a_small_bert(folder):
-    tokenizer = train_bpe(WORDS.values(), 300)
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=64,
-    )
-    folder.parent.mkdir(parents=True)
-    transformers.BertModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,12 @@ BUCKET = "team"
 
 @contextmanager
 def s3_server() -> Iterator[str]:
-    """moto's server with one bucket; its address. The environment holds keys for it."""
+    """moto's server with one empty bucket; its address. The environment holds keys for it.
+
+    moto keeps what it holds once for the process: without the reset a bucket has the objects of the server before.
+    """
     import boto3
+    import requests
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -29,6 +33,7 @@ def s3_server() -> Iterator[str]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        requests.post(f"http://{host}:{port}/moto-api/reset", timeout=30).raise_for_status()
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         try:
             yield f"s3://{BUCKET}/banyan"

@@ -39,7 +39,7 @@ def open_model(which: str, task: str, *, settings: Settings) -> RegisteredModel:
     try:
         ref = registry.ref(name, int(number)) if number else registry.champion(name)
     except VersionNotFound as err:
-        raise RecipeError(err.message, "name one that `banyan models` lists") from err
+        raise RecipeError(err.message, "see those there are: banyan status, or the dashboard") from err
     if ref is None:
         raise RecipeError(f"{name} has no champion", f"name a version, e.g. {name}@1")
     info = registry.get(ref)

@@ -66,6 +66,9 @@ def rejects(view: DataView, about: VersionFacts | None, say: Words) -> None:
     if changed := shown.changed_bars(about.changed, say):
         widgets.section(say("data.changed"), say("data.changed.lead"))
         widgets.bars(changed)
+    if about.added:
+        widgets.section(say("data.added"), say("data.added.lead"))
+        widgets.lines(shown.added_lines(about.added, say))
 
 
 def checks(view: DataView, version: DataVersion, about: VersionFacts | None, say: Words) -> None:

@@ -22,6 +22,7 @@ REASONS: Mapping[str, tuple[str, str]] = {
     "reason.generated or data, not written": ("generated or data, not written", "生成内容或数据，非人工撰写"),
     "reason.over the share of one source file": ("over the share of one source file", "超出单个源文件的份额"),
     "reason.over quota": ("over quota", "超出配额"),
+    "reason.label that was only filled in": ("label that no row came with, only filled in", "仅由填补得到的标签"),
     "reason.filled-in answer in a test group": ("filled-in answer in a test group", "测试组中的填补答案"),
     "reason.source file of a test split": ("source file of a test split", "属于测试集的源文件"),
     "reason.thumbs-down without correction": ("thumbs-down without correction", "只否定、未更正"),

@@ -1,6 +1,7 @@
 """The data page's door to one version: its checks, its rejects, and how it differs from another. Nothing here draws."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from dashboard.records import StoreError
 
 if TYPE_CHECKING:
     from components.data.diff import TableDiff
+    from components.data.manifests import Manifest
 
 NUM_EXAMPLES = 3
 EXAMPLE_CHARS = 200
@@ -42,6 +44,19 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Added:
+    """What in a table did not come with it: cells of a column that were filled in, or rows that were made."""
+
+    table: str
+    what: str
+    """The column, or the way."""
+    num_rows: int
+    by: str
+    """The model versions that were asked, else the recipe's policy; '' where nobody knows any more."""
+    is_column: bool
+
+
+@dataclass(frozen=True)
 class VersionFacts:
     """What a version's manifest and rejects say."""
 
@@ -49,6 +64,7 @@ class VersionFacts:
     """Table → language → share of a sample; empty for versions that did not look."""
     changed: Mapping[str, Mapping[str, int]]
     """Table → what was done in passing → rows."""
+    added: tuple[Added, ...]
     checks: tuple[CheckRow, ...]
     rejected: tuple[Rejected, ...]
 
@@ -66,6 +82,7 @@ def facts(settings: Settings, version: str) -> VersionFacts:
         return VersionFacts(
             languages={table: _mixed(splits) for table, splits in about.rows.items()},
             changed={table: {what: n for what, n in done.items() if n} for table, done in about.changed.items()},
+            added=tuple(_added(about, settings)),
             checks=tuple(_check(check) for check in about.checks),
             rejected=tuple(_rejected(Path(about.rejects_file))) if about.rejects_file else (),
         )
@@ -95,6 +112,19 @@ def _translated() -> Iterator[None]:
         raise StoreError("data", err.message, err.remedy, is_down=False) from err
     except (OSError, KeyError, ValueError) as err:
         raise StoreError("data", f"the data store holds what is not understood: {err}", is_down=False) from err
+
+
+def _added(about: "Manifest", settings: Settings) -> Iterator[Added]:
+    from components.data.manifests import filled_by, who_made
+
+    for table, splits in sorted(about.rows.items()):
+        imputed = sum((Counter(split.imputed) for split in splits.values()), Counter())
+        made = sum((Counter(split.augmented) for split in splits.values()), Counter())
+        origin = who_made(about, table, settings=settings) if imputed or made else None
+        by = filled_by(origin, table) if origin else {}
+        for counted in (imputed, made):
+            for what, number in sorted(counted.items()):
+                yield Added(table, what, number, by.get(what, ""), is_column=counted is imputed)
 
 
 def _mixed(splits: Mapping[str, Any]) -> dict[str, float]:

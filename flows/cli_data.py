@@ -57,7 +57,8 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
     """Say what a version is made of, what was rejected and why."""
     from components.data import versioning
 
-    one = versioning.find(version, settings=read_settings())
+    settings = read_settings()
+    one = versioning.find(version, settings=settings)
     lines = [f"Data version {one.ref.version}", f"  {one.name}, made {one.created_at:%Y-%m-%d %H:%M} UTC"]
     lines.append(f"  after {one.parent}" if one.parent else "  the first one")
     if one.tokens:
@@ -67,6 +68,7 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
         lines.append(f"    sources: {_counts(_total(splits, 'sources'))}")
         if labels := _total(splits, "labels"):
             lines.append(f"    labels: {_counts(labels)}")
+        lines += [f"    {line}" for line in added_lines(one, table, settings=settings)]
         if note := one.inputs.get(table):
             lines.append(
                 f"    read from {note['address']}: {note['num_rows']} rows in {_counts(note['kinds'])}; "
@@ -76,8 +78,8 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
                 lines.append(f"    files of no kind that is read: {_counts(note['left_out'])}")
         if table in one.rejects:
             lines.append(f"    rejected: {_counts(one.rejects[table])}")
-        if one.changed.get(table):
-            lines.append(f"    changed in passing: {_counts(one.changed[table])}")
+        if changed := {what: number for what, number in one.changed.get(table, {}).items() if number}:
+            lines.append(f"    changed in passing: {_counts(changed)}")
     lines.append(f"  validation: {one.num_checks} checks passed; {one.docs or 'no report was kept'}")
     if one.rejects_file:
         lines.append(f"  the rejected rows lie in {one.rejects_file}")
@@ -244,6 +246,24 @@ def _total(splits: "Mapping[str, SplitSummary]", what: str) -> dict[str, int]:
     return found
 
 
+def added_lines(one: "Manifest", table: str, *, settings: "Settings") -> list[str]:
+    """What in a table did not come with it: cells that were filled in and rows that were made, and by what."""
+    from components.data.manifests import filled_by, who_made
+
+    splits = one.rows.get(table, {})
+    imputed, augmented = _total(splits, "imputed"), _total(splits, "augmented")
+    if not imputed and not augmented:
+        return []
+    made = who_made(one, table, settings=settings)
+    by = filled_by(made, table) if made else {}
+    lines = [f"{number} rows with a {column} filled in" + _by(by, column) for column, number in imputed.items()]
+    return lines + [f"{number} rows made by {way}" + _by(by, way) for way, number in augmented.items()]
+
+
+def _by(by: Mapping[str, str], what: str) -> str:
+    return f": {by[what]}" if what in by else ""
+
+
 def _split_line(splits: "Mapping[str, SplitSummary]") -> str:
     return ", ".join(f"{rows.total} {split}" for split, rows in splits.items())
 
@@ -268,7 +288,8 @@ def _change_lines(kind: str, rows: "Rows") -> list[str]:
 
 
 def _breakdowns(rows: "Rows") -> list[tuple[str, dict[str, int]]]:
-    return [("split", rows.splits), ("source", rows.sources), ("label", rows.labels)]
+    found = [("split", rows.splits), ("source", rows.sources), ("label", rows.labels)]
+    return [*found, ("column that was filled in", rows.imputed)]
 
 
 def _check_no_model_names(version: str, settings: "Settings") -> None:

@@ -38,7 +38,7 @@ def pack(
     Killed, it goes on where it was when it is called again. With BANYAN_RAY_ADDRESS it runs on that Ray cluster.
     """
     from components.data.engine.run import Resources, pack_corpus
-    from components.data.packed_versions import commit_packed
+    from components.data.packed_versions import commit_packed, is_kept
 
     settings = read_settings()
     recipe = _recipe(what, name, vocab_size, tokenizer, language, gopher=gopher, c4=c4)
@@ -48,6 +48,7 @@ def pack(
         resources=Resources(memory_mb, workers, settings.ray_address),
         progress=None if as_json else lambda line: print(line, flush=True),
         cache=settings.workspace.inputs,
+        may_replace=lambda there: is_kept(there, settings=settings),  # as a version it can be had again
     )
     version = commit_packed(report.folder, settings=settings, recipe=recipe).version
     say(as_json, {**_facts(report), "version": version}, *_lines(report, recipe.name, version))

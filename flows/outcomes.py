@@ -28,6 +28,7 @@ def data_outcome(settings: Settings, *, table: str | None) -> Outcome:
         DataStoreError: there is none.
     """
     from components.data import versioning
+    from flows.cli_data import added_lines
 
     ref = versioning.head(settings)
     if ref is None:
@@ -42,10 +43,13 @@ def data_outcome(settings: Settings, *, table: str | None) -> Outcome:
         ]
     rows = {split: summary.total for split, summary in about.rows.get(table, {}).items()}
     rejects = about.rejects.get(table, {})
-    facts = {"data_version": ref.version, "table": table, "rows": rows, "rejects": rejects, "docs": about.docs}
+    added = added_lines(about, table, settings=settings)
+    facts = {"data_version": ref.version, "table": table, "rows": rows, "rejects": rejects, "docs": about.docs,
+             "added": added}  # fmt: skip
     refused = ", ".join(f"{count} {reason}" for reason, count in sorted(rejects.items())) or "none"
     lines = [
         f"Data version {ref.version}: table {table} with " + ", ".join(f"{n} {s}" for s, n in rows.items()) + " rows",
+        *(f"  {line}" for line in added),
         f"  rows refused, and kept with their reason: {refused}",
         f"  it lies in {versioning.path_of(ref, settings)}",
         f"  its validation report: {about.docs}",

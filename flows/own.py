@@ -74,7 +74,11 @@ def own_data(
     recipe: Ingest = parse_recipe({"kind": "ingest", "name": name, "sources": sources}, origin=str(mapping or "ingest"))
     [source] = recipe.sources
     assert isinstance(source, FileSource)
-    read_file(source, max_chars=recipe.max_text_chars, cache=cache)  # here: a mistake is told before anything starts
+    missing = {
+        column: "constant" if policy.startswith("model=") else policy for column, policy in source.missing.items()
+    }
+    checked = source.model_copy(update={"missing": missing})  # models answer on the worker, and not twice
+    read_file(checked, max_chars=recipe.max_text_chars, cache=cache)  # here: a mistake is told before anything starts
     return recipe
 
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from components.errors import RecipeError, Transient
 from components.recipes import (
     BookSource,
+    CatalogueSource,
+    DocstringSource,
     FileSource,
     Finetune,
     GatePolicy,
@@ -272,7 +274,7 @@ def plan(loop: Loop) -> Plan:
 
 def assets_of(source: Source) -> tuple[str, ...]:
     """The third-party packages that a source reads."""
-    if isinstance(source, PackageSource):
+    if isinstance(source, PackageSource | DocstringSource | CatalogueSource):
         return source.assets
     return (source.asset,) if isinstance(source, BookSource) else ()
 

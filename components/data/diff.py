@@ -3,6 +3,8 @@
 A row is its `id`, the hash of its text. Feedback stands beside rows that it may repeat, so it is compared apart.
 """
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +38,8 @@ class Rows(BaseModel):
     sources: dict[str, int] = {}
     labels: dict[str, int] = {}
     """Empty where the answers are free text; of changed rows `from → to`."""
+    imputed: dict[str, int] = {}
+    """Column → rows of these, as they are now, whose cell was empty and was filled in."""
     examples: tuple[dict[str, str], ...] = ()
     """id, text and answer (both shortened, and masked as the version is); of changed and moved rows also `before`."""
 
@@ -85,13 +89,13 @@ def _packed_rows(folder: Path) -> pa.Table:
         parts.append(pq.read_table(path, columns=["id", "split", "source"]).cast(parts[0].schema))
     rows = pa.concat_tables(parts)
     rows = rows.append_column("key", rows["id"])
-    for name in ("answer", "label"):
+    for name in ("answer", "label", "imputed"):
         rows = rows.append_column(name, pa.repeat(pa.scalar("", string), len(rows)))
     return rows.combine_chunks()
 
 
 def _rows(version_dir: Path, table: str) -> pa.Table:
-    """id, key, split, source, answer, label ('' where there are none)."""
+    """id, key, split, source, answer, label ('' where there are none), imputed."""
     if table.startswith(PREFIX):
         return _packed_rows(version_dir)
     info = table_info(version_dir, table)
@@ -101,7 +105,7 @@ def _rows(version_dir: Path, table: str) -> pa.Table:
     for split in split_names(version_dir, table):
         path = version_dir / table / f"{split}.parquet"
         try:
-            part = pq.read_table(path, columns=list(dict.fromkeys(["id", "source", answer or "id"])))
+            part = pq.read_table(path, columns=["id", "source", *([answer, "imputed"] if answer else [])])
         except (OSError, pa.ArrowException) as err:
             remedy = f"delete {version_dir} and use the version again: it comes back from the remote"
             raise DataStoreError(f"{path} is damaged: {err}", remedy) from err
@@ -116,6 +120,7 @@ def _rows(version_dir: Path, table: str) -> pa.Table:
             "source": part["source"],
             "answer": values,
             "label": values if has_labels else pa.repeat(pa.scalar(""), size),
+            "imputed": part["imputed"] if answer else pa.repeat(pa.scalar(""), size),
         }
         parts.append(pa.table({name: column.cast(pa.large_string()) for name, column in columns.items()}))
     return pa.concat_tables(parts).combine_chunks()
@@ -158,6 +163,7 @@ def _summed(rows: pa.Table, folder: Path, *, arrow: str = "", was: str = "") -> 
         splits=_counts(counted["split"]),
         sources=_counts(counted["source"]),
         labels=_counts(counted["label"]),
+        imputed=_columns(_counts(rows["imputed"])),
         examples=_examples(rows, folder, was),
     )
 
@@ -166,6 +172,14 @@ def _counts(column: pa.ChunkedArray) -> dict[str, int]:
     counted = {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
     counted.pop("", None)
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _columns(counts: Mapping[str, int]) -> dict[str, int]:
+    """A row may have several columns that were filled in."""
+    found: Counter[str] = Counter()
+    for names, number in counts.items():
+        found.update(dict.fromkeys(names.split(","), number))
+    return dict(found)
 
 
 def _examples(rows: pa.Table, folder: Path, was: str) -> tuple[dict[str, str], ...]:

@@ -10,7 +10,15 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data.language import identify
 from components.data.packing import INFO, PREFIX, read_info
-from components.data.tables import num_rows, read_split, table_info, table_names, table_sha256, target_column
+from components.data.tables import (
+    BACK_TRANSLATED,
+    num_rows,
+    read_split,
+    table_info,
+    table_names,
+    table_sha256,
+    target_column,
+)
 from components.errors import DataStoreError, UsageError
 from components.refs import DataRef
 from components.settings import Settings
@@ -31,6 +39,10 @@ class SplitSummary(BaseModel):
     """Empty where the answers are free text."""
     languages: dict[str, float] = {}
     """Language → share, of a sample."""
+    imputed: dict[str, int] = {}
+    """Column → rows whose cell was empty and was filled in."""
+    augmented: dict[str, int] = {}
+    """Way → rows that were made out of others."""
 
 
 class Manifest(BaseModel):
@@ -149,6 +161,29 @@ def pointer(ref: DataRef, settings: Settings) -> str:
     return manifest(ref.version, settings=settings).pointer
 
 
+def who_made(about: Manifest, table: str, *, settings: Settings) -> Manifest | None:
+    """The version that an own table was read for: this one, or the nearest before it; None if that is gone."""
+    one: Manifest | None = about
+    known = {} if table in about.inputs else {other.ref.version: other for other in versions(settings)}
+    while one is not None and table not in one.inputs:
+        one = known.pop(one.parent or "", None)
+    return one
+
+
+def filled_by(made: Manifest, table: str) -> dict[str, str]:
+    """Column that was filled in, or way of augmenting → the model versions that were asked, else the policy."""
+    models = made.inputs[table].get("models", {})
+    both = [models[f"back_translation, {way}"] for way in ("there", "back") if f"back_translation, {way}" in models]
+    found = {BACK_TRANSLATED.partition(":")[2]: ", ".join(both)} if both else {}
+    for source in made.recipe.get("sources", ()):
+        if source.get("table") == table:
+            answer = target_column(source["task"])
+            for name, policy in (source.get("missing") or {}).items():
+                column = answer if name == "answer" else name
+                found[column] = models.get(f"missing {column}", policy)
+    return found
+
+
 def summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
     """Split → its rows, counted."""
     info = table_info(version_dir, table)
@@ -164,6 +199,8 @@ def summary(version_dir: Path, table: str) -> dict[str, SplitSummary]:
             sources=dict(sorted(sources.items())),
             labels=dict(sorted(labels.items())),
             languages=_languages(frame["text"].head(LANGUAGE_SAMPLE)),
+            imputed=dict(Counter(name for cell in frame.get("imputed", ()) if cell for name in cell.split(","))),
+            augmented=dict(Counter(origin.partition(":")[2] for origin in frame.get("origin", ()) if ":" in origin)),
         )
     return found
 

@@ -37,8 +37,10 @@ def handle_missing(
     """
     more = {name for row in rows for name in row.more}
     for column, policy in policies.items():
+        called = answer_column if column == "answer" else column
         if column not in {*FILLABLE, *more}:
-            raise RecipeError(f"missing: {column!r} cannot be filled", f"columns are {', '.join([*FILLABLE, *more])}")
+            known = [answer_column if name == "answer" else name for name in (*FILLABLE, *more)]
+            raise RecipeError(f"missing: {column!r} cannot be filled", f"columns are {', '.join(known)}")
         if policy == "drop":
             continue
         found = kept(rows)
@@ -49,7 +51,7 @@ def handle_missing(
                 how["asked"] = _asked(policy, column, models, answer_task, answer_column)
             full = filled(cells, policy, **how)
         except RecipeError as err:
-            raise RecipeError(f"missing: {column}: {err.message}", err.remedy) from err
+            raise RecipeError(f"missing: {called}: {err.message}", err.remedy) from err
         for row, before, after in zip(found, cells, full, strict=True):
             if after != before:
                 _set_cell(row, column, after)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.data import packing
 from components.data.engine.inputs import find_files
-from components.data.manifests import SplitSummary, find, head, versions
+from components.data.manifests import SplitSummary, contents, find, head, versions
 from components.data.readers.opening import InputNote
 from components.data.versioning import checkout_dir, commit, path_of
 from components.errors import UsageError
@@ -30,8 +30,8 @@ MARK = "data:"
 def commit_packed(folder: Path, *, settings: Settings, recipe: Pack | None = None) -> DataRef:
     """Make a packed corpus a data version; the current version stays what it is. The same corpus is the same version.
 
-    Its files become read-only, and lie once on the disk however often they are checked out here (DVC's own copies
-    aside). `recipe` is what it was made by; where it is not given, nothing is said of its sources' bytes.
+    Its files become read-only, and lie once on the disk, DVC's cache included, however often they are checked out here.
+    `recipe` is what it was made by; where it is not given, nothing is said of its sources' bytes.
 
     Raises:
         InputFileError, DataStoreError: no packed corpus, a damaged one, or DVC and its remote.
@@ -62,6 +62,14 @@ def commit_packed(folder: Path, *, settings: Settings, recipe: Pack | None = Non
     if rejects is not None:
         rejects.unlink(missing_ok=True)  # `commit` has its copy
     return ref
+
+
+def is_kept(folder: Path, *, settings: Settings) -> bool:
+    """Whether what lies in a packed corpus' folder is a data version, so that the folder itself may go."""
+    if not (folder / packing.INFO).is_file():
+        return False
+    same = [one.ref.version for one in versions(settings) if one.ref.tables == contents(folder)]
+    return any(checkout_dir(version, settings).is_dir() for version in same)
 
 
 def find_packed(which: Path, *, settings: Settings) -> DataRef:

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 
-from components.data.cleaning import FILE_SHARE, FILLED_IN_TEST, QUOTA, RARE_LABEL, Row, kept
+from components.data.cleaning import FILE_SHARE, FILLED_IN_TEST, ONLY_FILLED_IN, QUOTA, RARE_LABEL, Row, kept
 
 ROWS_PER_GROUP = 15
 """At most so many rows of one source file: test rows of one file resemble each other, and a paired test
@@ -70,15 +70,19 @@ def split_by_share(
     on, whatever is added and however the labels lie. A group with rows on both sides goes to test.
 
     With `by_label`, a label that is left without a test row gives the group nearest to the boundary, and one without a
-    train row keeps its last; a label that lives in one group only cannot be in both, and is rejected. With `stratified`
-    as well, new groups are taken into test, nearest to the boundary first, while a label of theirs lacks its share of
-    rows, and left out of it where none does: as even as whole groups allow.
+    train row keeps its last; a label that lives in one group only, or in guesses only, cannot be in both, and is
+    rejected. With `stratified` as well, new groups are taken into test, nearest to the boundary first, while a label of
+    theirs lacks its share of rows, and left out of it where none does: as even as whole groups allow. What was filled
+    in is rejected from test.
     """
     groups_of: dict[str, set[str]] = defaultdict(set)
+    known_of: dict[str, set[str]] = defaultdict(set)
     labels_of: dict[str, Counter[str]] = defaultdict(Counter)
     fixed: dict[str, str] = {}
     for row in kept(rows):
         groups_of[row.answer].add(row.group)
+        if not _is_guess(row):
+            known_of[row.answer].add(row.group)
         labels_of[row.group][row.answer] += 1
         if (earlier := before.get(row.id)) in {"train", "test"} and fixed.get(row.group) != "test":
             fixed[row.group] = earlier
@@ -90,24 +94,33 @@ def split_by_share(
     if by_label:
         for label in sorted(groups_of):
             groups = [group for group in by_hash if group in groups_of[label]]
-            if len(groups) < 2:
-                for row in kept(rows):
-                    if row.answer == label:
-                        row.reason = RARE_LABEL
-            elif all(where[group] == "train" for group in groups):
-                where[groups[0]] = "test"
-            elif all(where[group] == "test" for group in groups):
+            known = [group for group in groups if group in known_of[label]]
+            if len(groups) < 2 or not known:
+                _reject(rows, label, RARE_LABEL if known else ONLY_FILLED_IN)
+                continue
+            if not any(where[group] == "test" for group in known):
+                where[known[0]] = "test"
+            if all(where[group] == "test" for group in groups):
                 movable = [group for group in groups if fixed.get(group) != "test"]
-                if movable:
-                    where[movable[-1]] = "train"
+                if movable:  # what was guessed is dropped from test: better learned from
+                    where[([group for group in movable if group not in known] or movable)[-1]] = "train"
                 else:  # every group of it was measured by: nothing may be learned from
-                    for row in kept(rows):
-                        if row.answer == label:
-                            row.reason = RARE_LABEL
+                    _reject(rows, label, RARE_LABEL)
     for row in kept(rows):
         row.split = where[row.group]
-        if row.split == "test" and set(row.imputed.split(",")) - {"", "source", "licence", "group"}:
-            row.reason = FILLED_IN_TEST  # a guess is nothing to measure by
+        if row.split == "test" and _is_guess(row):
+            row.reason = FILLED_IN_TEST
+
+
+def _is_guess(row: Row) -> bool:
+    """Whether what is learned of it was filled in: nothing to measure by."""
+    return bool(set(row.imputed.split(",")) - {"", "source", "licence", "group"})
+
+
+def _reject(rows: Sequence[Row], label: str, reason: str) -> None:
+    for row in kept(rows):
+        if row.answer == label:
+            row.reason = reason
 
 
 def _even(

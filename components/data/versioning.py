@@ -86,10 +86,16 @@ def path_of(ref: DataRef, settings: Settings) -> Path:
         text = pointer(ref, settings)
         with _locked(settings):
             if not folder.is_dir():
-                pulled = DvcStore(settings).pull(text)
+                store = DvcStore(settings)
+                pulled = store.pull(text)
                 if contents(pulled) != ref.tables:
                     raise DataStoreError(f"data version {ref.version} came back otherwise than it was committed")
-                _check_out(pulled, folder)
+                is_packed = (pulled / INFO).is_file()
+                if is_packed:
+                    store.share(ref.version, pulled)
+                _check_out(pulled, folder, is_shared=is_packed)
+                if is_packed:
+                    store.drop_output()
     return folder
 
 
@@ -109,7 +115,8 @@ def commit(
     `note` holds what the manifest is to say besides (its fields: name, recipe, rejects, …). The same tables
     give the same version; its first manifest stays. Killed at any point, the last good version stands and
     the same commit can be done again.
-    With `is_current` false HEAD stays, and the checkout shares its files with `staging_dir`, which become read-only.
+    With `is_current` false HEAD stays, and checkout, `staging_dir` and DVC's cache share their files, which become
+    read-only.
 
     Raises:
         DataStoreError: DVC, its cache or its remote; or another process holds the lock too long.
@@ -132,6 +139,9 @@ def commit(
             raise DataStoreError(f"DVC wrote a pointer that is not understood: {text!r}")
         ref = DataRef(version=version[1], tables=tables)
         store.push(ref.version)
+        if not is_current:
+            store.drop_output()  # tables are small
+            store.share(ref.version, staging_dir)
         if not checkout_dir(ref.version, settings).is_dir():
             _check_out(staging_dir, checkout_dir(ref.version, settings), is_shared=not is_current)
         target = data / "manifests" / f"{ref.version}.json"
@@ -149,8 +159,6 @@ def commit(
             _write_whole(target, made.model_dump_json(indent=1))
         if is_current:
             _write_whole(data / "HEAD", ref.version + "\n")
-        else:
-            store.drop_output()  # tables are small
     return ref
 
 

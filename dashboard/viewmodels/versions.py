@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from components.ecosystem import State
 from dashboard.records import DataVersion
 from dashboard.text import Words, signed
-from dashboard.versions import CheckRow, Rejected
+from dashboard.versions import Added, CheckRow, Rejected
 from dashboard.viewmodels.shapes import Bar, Line, short
 
 if TYPE_CHECKING:
@@ -96,6 +96,16 @@ def changed_bars(changed: Mapping[str, Mapping[str, int]], words: Words) -> list
     ]
 
 
+def added_lines(added: Sequence[Added], words: Words) -> list[Line]:
+    """What was filled in and what was made, and by what."""
+    found = []
+    for one in added:
+        what = words("data.filled", column=one.what) if one.is_column else words.named("data.made_by", one.what)
+        by = words("data.by", by=one.by) if one.by else ""
+        found.append(Line(one.table, what, by, "stale", words("data.not_given"), words.number(one.num_rows)))
+    return found
+
+
 def tables_checked(checks: Sequence[CheckRow]) -> list[str]:
     """The tables that were looked at; those with a failure first."""
     bad = {_table_of(check) for check in checks if not check.success}
@@ -174,6 +184,9 @@ def _by(rows: "Rows", words: Words) -> str:
         if len(counts) > NUM_NAMES:
             named.append(words("data.diff.and", count=len(counts) - NUM_NAMES))
         parts.append(words("data.diff.by", dimension=words(f"data.{key}"), counts=", ".join(named)))
+    if rows.imputed:
+        named = [f"{name} {words.number(n)}" for name, n in rows.imputed.items()]
+        parts.append(words("data.diff.by", dimension=words("data.diff.filled"), counts=", ".join(named)))
     return "; ".join(parts)
 
 

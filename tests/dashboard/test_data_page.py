@@ -1,6 +1,7 @@
 """The data page on a workspace with two versions of one table, and nothing else running."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -39,6 +40,34 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Settings:
             source = FileSource(path=path, table="shop", task="classification")
             versioning.ingest(Ingest(name="shop", sources=(source,)), settings=settings)
     return settings
+
+
+@pytest.mark.parametrize(("language", "by"), [("en", "by banyan-late@2"), ("zh", "来自 banyan-late@2")])
+def test_the_page_says_what_was_filled_in_and_by_which_model(
+    workspace, tmp_path, environment, draw: Draw, language, by
+):
+    shutil.copytree(workspace.workspace.root, tmp_path / "workspace")
+    environment({"BANYAN_WORKSPACE": str(tmp_path / "workspace")})
+    rows = [{"text": f"parcel {n} is late", "label": "late" if n % 2 else ""} for n in range(40)]
+    rows += [{"text": f"lamp {n} is broken", "label": "broken"} for n in range(40)]
+    (tmp_path / "mail.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    source = FileSource(
+        path=tmp_path / "mail.jsonl", table="mail", task="classification", missing={"label": "model=banyan-late"}
+    )
+    settings = Settings()
+    ref = versioning.ingest(Ingest(name="mail", sources=(source,)), settings=settings, models=lambda *_: Late())
+    [added] = versions.facts(settings, ref.version).added
+    assert (added.table, added.what, added.by, added.is_column) == ("mail", "label", "banyan-late@2", True)
+    text = words_on(draw("data", language=language))
+    assert by in text and Words(language)("data.filled", column="label") in text
+    assert added.num_rows == versioning.manifest(ref.version, settings=settings).changed["mail"]["filled in"]
+
+
+class Late:
+    model = "banyan-late@2"
+
+    def __call__(self, texts):
+        return ["late" for _ in texts]
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])

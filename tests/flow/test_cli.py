@@ -131,6 +131,17 @@ def test_a_mapping_says_what_no_flag_does_and_a_flag_counts_before_it(tmp_path: 
         own_data(None, task="classification")
 
 
+def test_a_file_that_a_model_is_to_fill_in_is_looked_at_without_the_model(tmp_path: Path) -> None:
+    (tmp_path / "r.csv").write_text("text,label\n" + "a good thing,\nanother bad thing,y\n" * 9, "utf-8")
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text(f"path: {tmp_path}/r.csv\ntask: classification\nmissing: {{label: model=banyan-r}}\n", "utf-8")
+    [source] = own_data(None, mapping=mapping).sources
+    assert source.missing == {"label": "model=banyan-r"}  # the worker, which has the registry, asks it
+    mapping.write_text(f"path: {tmp_path}/r.csv\ntask: classification\nmissing: {{label: mean}}\n", "utf-8")
+    with pytest.raises(RecipeError, match=r"missing: label: 'y' is no number"):
+        own_data(None, mapping=mapping)
+
+
 def test_a_file_without_a_usable_name_asks_for_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--table"):
         own_data(reviews(tmp_path / "评论.csv"), task="classification", table=None, columns="", licence="x")

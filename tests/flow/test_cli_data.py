@@ -65,6 +65,52 @@ def test_a_version_is_shown_with_its_rejects_and_how_it_was_read(banyan):
     assert "rejected: 1 malformed row, 1 no text" in text and "40 river, 40 stone" in text
 
 
+SPLITS = ("train", "test")
+
+
+class Says:
+    """A registered classifier, which the registry of another part would give."""
+
+    model = "banyan-places@3"
+
+    def __call__(self, texts):
+        return ["river" if "river" in text else "stone" for text in texts]
+
+
+def test_what_was_filled_in_is_told_with_the_model_that_said_it_also_after_the_next_version(banyan, tmp_path):
+    settings = Settings()
+    old = versioning.head(settings)
+    lines = [
+        f"the {name} lies at place {i},{name if i < 30 else ''}" for i in range(5, 60) for name in ("stone", "river")
+    ]
+    (tmp_path / "things.csv").write_text("\n".join(["text,label", *lines, ""]), "utf-8")
+    source = FileSource(
+        path=tmp_path / "things.csv", table="things", task="classification",
+        missing={"label": "model=banyan-places", "source": "constant"},
+    )  # fmt: skip
+    ref = versioning.ingest(Ingest(name="own", sources=(source,)), settings=settings, models=lambda which, task: Says())
+    rows = tables.read_split(versioning.path_of(ref, settings), "things", "train")
+    filled = int((rows["imputed"] == "label,source").sum())
+    assert filled > 5
+    told = f"{filled} rows with a label filled in: banyan-places@3"
+    assert told in banyan("show")
+    total = sum(versioning.manifest(ref.version, settings=settings).rows["things"][split].total for split in SPLITS)
+    assert f"{total} rows with a source filled in: constant" in banyan("show")
+    found = json.loads(banyan("diff", old.version, "HEAD", "--json"))["tables"]["things"]
+    there = {
+        row_id
+        for split in SPLITS
+        for row_id in tables.read_split(versioning.path_of(old, settings), "things", split)["id"]
+    }
+    num_new = int((rows["imputed"].eq("label,source") & ~rows["id"].isin(there)).sum())
+    assert found["added"]["imputed"] == {"label": num_new, "source": found["added"]["total"]}
+    assert "by column that was filled in" in banyan("diff", old.version, "HEAD")
+    feedback = rows.head(1).assign(text="a stone nobody saw", origin="feedback", imputed="", id="f" * 16)
+    feedback["id"] = [tables.content_id(text) for text in feedback["text"]]
+    versioning.admit(feedback, table="things", settings=settings)
+    assert told in banyan("show")
+
+
 def test_a_difference_is_told_by_split_source_and_label(banyan):
     old = json.loads(banyan("log", "--json"))["versions"][1]["version"]
     found = json.loads(banyan("diff", old, "--json"))["tables"]["things"]

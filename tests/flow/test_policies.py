@@ -5,8 +5,19 @@ from prefect import flow, task
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
 from prefect.testing.utilities import prefect_test_harness
 
+from components import assets
 from components.errors import RegistryUnavailable, ValidationFailed
-from components.recipes import BookSource, FileSource, GatePolicy, Ingest, InterpreterSource, TriggerPolicy
+from components.recipes import (
+    BookSource,
+    CatalogueSource,
+    DocstringSource,
+    FileSource,
+    GatePolicy,
+    Ingest,
+    InterpreterSource,
+    PackageSource,
+    TriggerPolicy,
+)
 from components.refs import DataRef, ModelRef
 from flows import policies
 
@@ -86,6 +97,23 @@ def test_an_ingest_is_known_by_the_content_of_its_file_not_by_its_date(tmp_path,
     assert key_of(recipe) == before
     path.write_text("text,label\na,c\n")
     assert key_of(recipe) != before
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        PackageSource(assets=("networkx",)),
+        DocstringSource(assets=("networkx",), task="code", table="t"),
+        CatalogueSource(assets=("networkx",), target_languages=("de",), table="t"),
+    ],
+)
+def test_an_ingest_of_packages_is_known_by_what_they_are_pinned_to(source, tmp_path, monkeypatch):
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
+    known = assets.load_assets()
+    before = key_of(ingest(source))
+    other = known | {"networkx": known["networkx"].model_copy(update={"sha256": "0" * 64})}
+    monkeypatch.setattr(assets, "load_assets", lambda: other)
+    assert key_of(ingest(source)) != before
 
 
 def test_an_ingest_of_a_folder_is_known_by_its_files_and_one_of_an_address_is_never_known(tmp_path, monkeypatch):

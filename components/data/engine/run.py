@@ -65,8 +65,11 @@ def pack_corpus(
     progress: Progress | None = None,
     part_bytes: int = PART_BYTES,
     cache: Path | None = None,
+    may_replace: Callable[[Path], bool] | None = None,
 ) -> Report:
     """Make the packed corpus `folder` of a recipe's documents; when it is there already, say what it is.
+
+    `may_replace` says of a folder made of something else whether it may go: once the new one is whole.
 
     What is worked in lies beside it (`<folder>.work`) until all is done: a run that was killed goes on where it was.
     Resources and `part_bytes` change nothing of what is made. What lies at an address is fetched into `cache` first.
@@ -81,7 +84,10 @@ def pack_corpus(
     files = find_files(recipe, cache=cache)
     key = _key(recipe, [(str(file.path.absolute()), file.path.stat()) for file in files], part_bytes)
     if folder.exists():
-        return _there_already(folder, key, say)
+        if (same := _there_already(folder, key, say)) is not None:
+            return same
+        if may_replace is None or not may_replace(folder):
+            raise UsageError(f"{folder} is there and was made of something else", "give another name, or remove it")
     parts = cut(files, part_bytes=part_bytes)
     report = Report(folder, bytes_in=sum(part.num_bytes for part in parts), parts=len(parts))
     work = folder.with_name(f"{folder.name}.work")
@@ -113,6 +119,8 @@ def pack_corpus(
     origin = {"key": key, "recipe": recipe.model_dump(mode="json"), "report": _plain(report)}
     described = info.model_copy(update={"origin": origin})
     (work / "made" / packing.INFO).write_text(described.model_dump_json(indent=1) + "\n", "utf-8")
+    if folder.exists():
+        folder.rename(work / "replaced")
     work.joinpath("made").rename(folder)
     shutil.rmtree(work, ignore_errors=True)
     return report
@@ -278,10 +286,10 @@ def _begin(work: Path, key: str, say: Progress) -> None:
     mark.write_text(key, "utf-8")
 
 
-def _there_already(folder: Path, key: str, say: Progress) -> Report:
+def _there_already(folder: Path, key: str, say: Progress) -> Report | None:
     info = packing.read_info(folder) if (folder / packing.INFO).is_file() else None
     if info is None or info.origin.get("key") != key:
-        raise UsageError(f"{folder} is there and was made of something else", "give another name, or remove it")
+        return None
     say("it is there already: the same recipe, the same files")
     return Report(folder, **{name: value for name, value in info.origin["report"].items() if name != "folder"})
 

@@ -12,6 +12,7 @@ from components.data import build, versioning
 from components.data.asking import TEXTS_AT_ONCE, AskedModels, Remembering
 from components.data.back_translation import back_translated, translated
 from components.data.cleaning import Row
+from components.data.manifests import filled_by
 from components.data.missing import handle_missing
 from components.data.tables import BACK_TRANSLATED, content_id, read_split
 from components.errors import RecipeError
@@ -123,7 +124,11 @@ def test_new_rows_are_made_of_training_rows_only_and_repeat(settings, jsonl, tmp
         "back_translation, there": "banyan-there@1", "back_translation, back": "banyan-back@1",
     }  # fmt: skip
     ref = versioning.ingest(recipe, settings=settings, models=models)  # the gate lets them pass
-    assert versioning.manifest(ref.version, settings=settings).rows["things"]["train"].total == len(train)
+    about = versioning.manifest(ref.version, settings=settings)
+    assert about.rows["things"]["train"].total == len(train)
+    assert about.rows["things"]["train"].augmented == {"back-translation": len(made)}
+    assert about.rows["things"]["test"].augmented == {}
+    assert filled_by(about, "things") == {"back-translation": "banyan-there@1, banyan-back@1"}
     with pytest.raises(RecipeError, match="needs the registry"):
         build.build(recipe, settings=settings)
 

@@ -1,10 +1,12 @@
 """Packed corpora as data versions, packed in this process instead of Daft's; DVC and its remote are real."""
 
+import hashlib
 import json
 import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ import pytest
 from components.data import packing, versioning
 from components.data.diff import diff
 from components.data.engine import inputs, run
-from components.data.packed_versions import commit_packed, find_packed, located
+from components.data.packed_versions import commit_packed, find_packed, is_kept, located
 from components.errors import InputFileError, SourceUnreachable, UsageError
 from components.models.tokenizer import train_bpe
 from components.recipes import Pack, Pretrain
@@ -46,8 +48,21 @@ def here(monkeypatch):
 def _pack(settings: Settings, name: str, tokenizer, *given, **more):
     recipe = Pack(name=name, inputs=given, tokenizer=tokenizer, **more)
     folder = settings.workspace.packed / name
-    report = run.pack_corpus(recipe, folder=folder, cache=settings.workspace.inputs)
+    report = run.pack_corpus(
+        recipe, folder=folder, cache=settings.workspace.inputs, may_replace=partial(is_kept, settings=settings)
+    )
     return report, commit_packed(report.folder, settings=settings, recipe=recipe)
+
+
+def _homes(settings):
+    return settings.workspace.data / "repo" / ".dvc" / "cache", settings.workspace.remote
+
+
+def _disk(settings) -> int:
+    """Bytes of corpora and objects; what has several names counts once."""
+    homes = [settings.workspace.packed, settings.workspace.data / "versions", *_homes(settings)]
+    files = [path.stat() for home in homes for path in home.rglob("*") if path.is_file()]
+    return sum({one.st_ino: one.st_size for one in files}.values())
 
 
 def test_a_packed_corpus_is_a_version_with_its_recipe_and_sources_beside_those_of_tables(
@@ -71,16 +86,22 @@ def test_a_packed_corpus_is_a_version_with_its_recipe_and_sources_beside_those_o
     assert about.tokens == report.tokens
     source = about.inputs["packed/mine"]["sha256"]
     lies = versioning.path_of(first, settings)
-    assert (lies / "train.tokens").samefile(folder / "train.tokens")  # once on the disk
+    for file in (path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        digest = hashlib.md5((folder / file).read_bytes(), usedforsecurity=False).hexdigest()
+        objects = [home / "files" / "md5" / digest[:2] / digest[2:] for home in _homes(settings)]
+        assert (lies / file).samefile(folder / file) and objects[0].samefile(folder / file)  # once on the disk
+        assert not objects[1].samefile(folder / file)  # what harms the one does not harm what it comes back from
+    assert not (settings.workspace.data / "repo" / "data").exists()
     assert not (folder / "train.tokens").stat().st_mode & 0o222
     assert commit_packed(folder, settings=settings) == first  # the same corpus, the same version
 
     shutil.rmtree(lies)  # comes back from the cache
     again = versioning.path_of(first, settings)
     assert np.array_equal(packing.tokens(again, "train"), packing.tokens(folder, "train"))
+    assert (again / "train.tokens").samefile(folder / "train.tokens")
+    assert not (settings.workspace.data / "repo" / "data").exists()
 
-    (raw / "a.jsonl").write_text(_lines(range(10, 75)))
-    shutil.rmtree(folder)
+    (raw / "a.jsonl").write_text(_lines(range(10, 75)))  # under the same name: the folder before is a version
     _, second = _pack(settings, "mine", tokenizer, raw)
     newer = versioning.manifest(second.version, settings=settings)
     assert newer.parent == first.version
@@ -103,7 +124,9 @@ def test_a_packed_corpus_is_a_version_with_its_recipe_and_sources_beside_those_o
     with pytest.raises(UsageError, match="a version of tables"):
         find_packed(f"data:{tables.version}", settings=settings)
 
-    assert versioning.remove(second.version, settings=settings) > 0
+    before, rejects = _disk(settings), newer.rejects_file
+    num_bytes = Path(rejects).stat().st_size
+    assert versioning.remove(second.version, settings=settings) - num_bytes == before - _disk(settings) > 0
     assert not folder.exists()
     assert find_packed("data:mine", settings=settings) == first
     assert versioning.remove(tables.version, settings=settings, force=True) > 0

@@ -4,7 +4,7 @@ from collections import Counter
 import pytest
 
 from components.data.cleaning import Row, kept
-from components.data.splits import ROWS_PER_GROUP, split_by_quota, split_by_share, split_corpus
+from components.data.splits import ROWS_PER_GROUP, split_by_quota, split_by_share, split_corpus, unit
 
 
 def _rows(num_groups: int, per_group: int, labels: str = "ab") -> list[Row]:
@@ -84,6 +84,28 @@ def test_a_filled_in_answer_is_never_measured_by():
         row.imputed = "label"
     split_by_share(rows, 0.5, seed=0, by_label=False)
     assert {row.split for row in kept(rows)} == {"train"}
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_a_label_whose_test_rows_would_all_be_guesses_is_measured_by_one_that_was_given(stratified):
+    by_hash = sorted((f"g{number}" for number in range(12)), key=lambda group: unit(0, group))
+    labels = dict.fromkeys(by_hash, "common") | {by_hash[0]: "rare", by_hash[6]: "rare", by_hash[9]: "rare"}
+    rows = [Row(f"text {group}", label, "s", "l", group, id=f"id-{group}") for group, label in labels.items()]
+    next(
+        row for row in rows if row.group == by_hash[0]
+    ).imputed = "label"  # the only one of them that the hash measures by
+    split_by_share(rows, unit(0, by_hash[1]), seed=0, by_label=True, stratified=stratified)
+    rare = {row.group: (row.split, row.reason) for row in rows if row.answer == "rare"}
+    assert [split for split, reason in rare.values() if not reason].count("test") == 1
+    assert ("train", "") in rare.values()
+
+
+def test_a_label_that_was_only_filled_in_is_rejected_and_says_so():
+    rows = [Row(f"text {n}", "given", "s", "l", f"g{n}", id=f"id-{n}") for n in range(8)]
+    rows += [Row(f"none {n}", "other", "s", "l", f"h{n}", id=f"no-{n}", imputed="label") for n in range(8)]
+    split_by_share(rows, 0.3, seed=0, by_label=True)
+    assert {row.reason for row in rows[8:]} == {"label that was only filled in"}
+    assert {row.reason for row in rows[:8]} == {""}
 
 
 def test_each_source_of_a_corpus_has_something_held_out_and_keeps_to_its_limit():

@@ -233,4 +233,4 @@ def _again(engine: Any, text: str, answer: Answer) -> tuple[str, dict[str, Any]]
 def _folder(registry: Any, ref: ModelRef, settings: Settings) -> Path:
     """The version's files; those that were fetched for serving need no registry."""
     folder = settings.workspace.models / ref.name / str(ref.version) / ref.weights_sha256[:16]
-    return folder if folder.is_dir() else registry.fetch(ref, settings.workspace)
+    return folder if folder.is_dir() else registry.fetch(ref, settings)

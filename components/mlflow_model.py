@@ -33,7 +33,8 @@ class BanyanModel(PythonModel):  # type: ignore[misc, unused-ignore]
             from components.tasks import get_task
 
             self._task = get_task(name)
-            self._model, self._tokenizer = load_trained(folder, task=self._task)
+            base_dir = _base_dir(folder)
+            self._model, self._tokenizer = load_trained(folder, task=self._task, base_dir=base_dir)
 
     def predict(
         self,
@@ -60,6 +61,21 @@ class BanyanModel(PythonModel):  # type: ignore[misc, unused-ignore]
             if own is not None:
                 own.max_new_tokens = before
         return pd.DataFrame({"output": [a.output for a in answers], "confidence": [a.confidence for a in answers]})
+
+
+def _base_dir(folder: Path) -> Path | None:
+    """Of adapters what they lie on, from the stores of the installation that this process is in."""
+    from components.models import adapters
+
+    base = adapters.reference(folder)
+    if base is None:
+        return None
+    from components.registry import Registry
+    from components.settings import load_settings
+    from components.supervisor import addresses
+
+    settings = load_settings()
+    return Registry(addresses(settings).mlflow).base_of(base, settings)
 
 
 mlflow.models.set_model(BanyanModel())

@@ -46,5 +46,5 @@ def open_model(which: str, task: str, *, settings: Settings) -> RegisteredModel:
     if info.task != task:
         raise RecipeError(f"{which} is a model of {info.task}", f"name one of the task {task}")
     own = get_task(task)
-    network, tokenizer = load_trained(registry.fetch(ref, settings.workspace), task=own)
+    network, tokenizer = load_trained(registry.fetch(ref, settings), task=own)
     return RegisteredModel(f"{ref.name}@{ref.version}", own, network, tokenizer)

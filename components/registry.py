@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from components import tracking
 from components.errors import RegistryError, VersionNotFound
 from components.refs import DataRef, ModelRef
-from components.settings import Workspace
+from components.settings import Settings
 from components.tracking import RunInfo, RunLog, translated
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from components.models.adapters import Base
 
 PREFIX = "banyan-"
 PER_EXAMPLE = "per_example.parquet"
@@ -118,7 +120,7 @@ class Registry:
         """Register a trained model; the same lock key under the same name gives the version that there is.
 
         Args:
-            model_dir: a Hugging Face folder (configuration, safetensors, tokenizer).
+            model_dir: a Hugging Face folder (configuration, safetensors, tokenizer), or adapters of one.
             task: a language task, or 'corpus' for a model that only continues text.
             lock: `training.lock.Lock.as_dict()`; its `key` is what `find` looks for.
             card: the model card, Markdown; kept as README.md and as the version's description.
@@ -275,15 +277,35 @@ class Registry:
             path = self._client.download_artifacts(ref.run_id, LOCK, scratch)
             return json.loads(Path(path).read_text("utf-8"))
 
-    def fetch(self, ref: ModelRef, workspace: Workspace) -> Path:
-        """The version's Hugging Face folder on this disk: downloaded once, hash checked, complete or not there.
+    def fetch(self, ref: ModelRef, settings: Settings) -> Path:
+        """The version's Hugging Face folder on this disk: downloaded once, hash checked, complete or not there. Of
+        adapters also what they lie on: an asset, or another version.
 
         Raises:
             RegistryError: the weights are not those of the ref.
+            AssetError: the base cannot be had.
         """
+        from components.models import adapters
+
+        folder = self._fetched(ref, settings)
+        if (base := adapters.reference(folder)) and adapters.placed(folder) is None:
+            adapters.place(folder, self.base_of(base, settings))
+        return folder
+
+    def base_of(self, base: "Base", settings: Settings) -> Path:
+        """The folder of what adapters lie on, fetched where it is not here yet.
+
+        Raises: as `fetch`.
+        """
+        from components import assets
+
+        name, number = base.version
+        return self.fetch(self.ref(name, number), settings) if number else assets.weights(name, settings=settings)
+
+    def _fetched(self, ref: ModelRef, settings: Settings) -> Path:
         from components.training.lock import weights_sha256
 
-        folder = workspace.models / ref.name / str(ref.version) / ref.weights_sha256[:16]
+        folder = settings.workspace.models / ref.name / str(ref.version) / ref.weights_sha256[:16]
         if folder.is_dir():
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)

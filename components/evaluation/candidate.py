@@ -327,7 +327,7 @@ def measure_again(model: ModelRef, *, on: VersionInfo, settings: Settings) -> "p
     recipe = _recipe(on)
     data = versioning.manifest(on.data_version, settings=settings).ref
     return evaluate(
-        Registry(addresses(settings).mlflow).fetch(model, settings.workspace),
+        Registry(addresses(settings).mlflow).fetch(model, settings),
         task=recipe.task,
         data_dir=versioning.path_of(data, settings),
         table=recipe.table,
@@ -343,7 +343,7 @@ def evaluate_version(model: ModelRef, *, data: DataRef, settings: Settings) -> d
     registry = Registry(addresses(settings).mlflow)
     recipe = _recipe(registry.get(model))
     rows = evaluate(
-        registry.fetch(model, settings.workspace),
+        registry.fetch(model, settings),
         task=recipe.task,
         data_dir=versioning.path_of(data, settings),
         table=recipe.table,

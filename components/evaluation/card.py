@@ -63,6 +63,8 @@ def _what(recipe: Pretrain | Finetune, packed: packing.Packed | None) -> str:
         corpus = f"packed corpus `{packed.name}`" if packed else f"table `{recipe.table}`"
         return f"A {recipe.family} of {recipe.num_layers} layers, pretrained from nothing on the {corpus}."
     task, how = get_task(recipe.task), "whole" if recipe.adaptation == "full" else "by LoRA, merged"
+    if recipe.keep_adapters:
+        how = f"by LoRA, kept as adapters on `{recipe.base}`"
     role = "\n\nA **control**: trained for comparison only, never promoted." if recipe.role == "control" else ""
     if isinstance(recipe, Preference):
         how = f"by what people prefer ({recipe.method.upper()}), {how}"
@@ -184,6 +186,9 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
     base = ""
     if isinstance(recipe, Finetune):
         base = f"- base: {_base(recipe)}, weights `{str(lock['parent'])[:16]}…`\n"
+        if recipe.keep_adapters:
+            size = sum(file.stat().st_size for file in run.model_dir.iterdir()) / 1e6
+            base += f"- adapters: {size:.3g} MB with all that lies beside them, of no use without that base\n"
     dirty = " with uncommitted changes" if lock["dirty"] else ""
     return (
         f"## Made of\n\n{base}- weights `{run.weights_sha256}`\n- lock `{lock['key']}`\n- recipe `{lock['recipe']}`\n"

@@ -80,7 +80,7 @@ def probed(
     few = rows.head(policy.typo_rows).reset_index(drop=True)
 
     def asked(model: ModelRef) -> robustness.Asked:
-        say = robustness.model_in(registry.fetch(model, settings.workspace), task=language_task)
+        say = robustness.model_in(registry.fetch(model, settings), task=language_task)
         return robustness.ask(say, few, task=language_task, seed=policy.seed)
 
     return Probe(

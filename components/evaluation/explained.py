@@ -82,7 +82,7 @@ def _explain(found: Asked, registry: Registry, settings: Settings) -> Explanatio
     ref = registry.ref(answer.model_name, answer.model_version)
     info = registry.get(ref)
     task = get_task(info.task)
-    model, tokenizer = load_trained(registry.fetch(ref, settings.workspace), task=task)
+    model, tokenizer = load_trained(registry.fetch(ref, settings), task=task)
     made = explain(
         model,
         tokenizer,

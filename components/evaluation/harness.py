@@ -209,7 +209,7 @@ def reader_of(which: str, *, settings: "Settings", batch_size: int) -> tuple[Rea
     else:
         registry = registry_of(settings)
         ref = find_model(which, registry=registry)
-        folder, name = registry.fetch(ref, settings.workspace), str(ref)
+        folder, name = registry.fetch(ref, settings), str(ref)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     except ValueError as err:  # of our own families, none of which writes from left to right in the library's sense

@@ -91,7 +91,7 @@ def evaluate_on_file(
     info = registry.get(ref)
     if info.task != task:
         raise UsageError(f"{ref} is a model of task {info.task}, not {task}", f"measure it with: --task {info.task}")
-    model, tokenizer = pretrained.load_trained(registry.fetch(ref, settings.workspace), task=language_task)
+    model, tokenizer = pretrained.load_trained(registry.fetch(ref, settings), task=language_task)
     with exact():
         answers = language_task.answer(model, tokenizer, list(rows["text"]))
     scored = language_task.score(answers, rows)

@@ -198,7 +198,7 @@ def tell_preferred(recipe: Preference, *, data: DataRef, model: ModelRef, settin
     if not ids:
         return 0
     weights_dir = bases.weights(recipe, data_dir=versioning.path_of(data, settings), settings=settings)
-    model_dir = Registry(addresses(settings).mlflow).fetch(model, settings.workspace)
+    model_dir = Registry(addresses(settings).mlflow).fetch(model, settings)
     folders = {"weights_dir": weights_dir, "model_dir": model_dir}
     with Ledger(settings) as ledger:
         fates.preferred(ledger, ids, data=data, model=model)
@@ -229,7 +229,7 @@ def tell(collected: Collected, *, model: ModelRef, recipe: Finetune, settings: S
             collected.table,
             data=collected.data,
             model=model,
-            model_dir=registry.fetch(model, settings.workspace),
+            model_dir=registry.fetch(model, settings),
             data_dir=versioning.path_of(collected.data, settings),
             task=get_task(recipe.task),
         )

@@ -3,10 +3,12 @@
 import contextlib
 import json
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.errors import InputFileError, RecipeError
+from components.models import adapters
 from components.recipes import Finetune
 from components.tasks.base import Head, Task
 from components.training.device import attention, resolve
@@ -69,15 +71,39 @@ def load_base(
     return model, tokenizer
 
 
-def load_trained(model_dir: Path, *, task: Task) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """A finished model, ready to answer: in evaluation mode, on the CPU, in the precision it is stored in.
+def load_trained(
+    model_dir: Path, *, task: Task, base_dir: Path | None = None
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """A finished model, ready to answer: in evaluation mode, on the CPU, in the precision it is stored in. Of adapters
+    over a base whose tensors are others' as well: to be read only.
+
+    Args:
+        base_dir: of adapters, where their base lies; default: as it is noted beside `model_dir`.
 
     Raises:
         InputFileError: no model that can be read in `model_dir`.
     """
     import transformers
 
-    model = read(model_dir, _loader(task, model_dir), dtype="auto")
+    loader = _loader(task, model_dir)
+    if adapters.reference(model_dir):
+        model = adapters.load(model_dir, open_base=partial(_opened, loader), base_dir=base_dir)
+    else:
+        model = read(model_dir, loader, dtype="auto")
+    return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
+
+
+def load_whole(model_dir: Path, *, task: Task) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """A finished model as weights of its own: adapters are merged, in fp32, which holds what a merge in bf16 rounds.
+
+    Raises:
+        InputFileError: no model that can be read in `model_dir`.
+    """
+    import torch
+    import transformers
+
+    dtype = torch.float32 if adapters.reference(model_dir) else "auto"
+    model = read(model_dir, _loader(task, model_dir), dtype=dtype)
     return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
 
 
@@ -104,7 +130,7 @@ def quiet() -> Iterator[None]:
 
 
 def read(folder: Path, loader: Any, **options: Any) -> "PreTrainedModel":
-    """A model from a Hugging Face folder, by one of transformers' classes.
+    """A model from a Hugging Face folder, by one of transformers' classes; adapters are merged into their base.
 
     Its tensors are moved to memory of torch's own. Read from a file they lie wherever its header ends, and where a
     matrix lies decides how its product is rounded: the same GRU answered differently in the last bit (measured).
@@ -112,10 +138,18 @@ def read(folder: Path, loader: Any, **options: Any) -> "PreTrainedModel":
     Raises:
         InputFileError: no model that can be read.
     """
+    if adapters.reference(folder):
+        return adapters.whole(folder, open_base=partial(_opened, loader), **options)
+    return _opened(loader, folder, **options)
+
+
+def _opened(loader: Any, folder: Path, **options: Any) -> "PreTrainedModel":
     from itertools import chain
 
     from safetensors import SafetensorError
 
+    if adapters.reference(folder):  # what adapters lie on may be adapters itself: a preference training's champion
+        return read(folder, loader, **{name: value for name, value in options.items() if name != "config"})
     try:
         with quiet():
             model: PreTrainedModel = loader.from_pretrained(

@@ -160,14 +160,14 @@ def _admit(ref: ModelRef, model_dir: Path, *, task: str, folder: Path, expected:
 
 def export(model_dir: Path, *, task: str, folder: Path) -> None:
     """The version's graph in `folder`. Raises ServingError for a family that it cannot be made of."""
-    from components.models.pretrained import load_trained
+    from components.models.pretrained import load_whole
     from components.serving import openvino_export
     from components.serving.decoding import can_stream
     from components.tasks import get_task
     from components.tasks.base import Writer
 
     language_task = get_task(task)
-    model, tokenizer = load_trained(model_dir, task=language_task)
+    model, tokenizer = load_whole(model_dir, task=language_task)
     kind = model.config.model_type
     if language_task.head == "generator" and not (isinstance(language_task, Writer) and can_stream(model, tokenizer)):
         raise ServingError(f"OpenVINO writes with causal models of plain keys and values, which {kind} has not")

@@ -204,7 +204,7 @@ def registry_champions(settings: Settings) -> Champions:
         asked = ask()
         return choose(
             ref,
-            asked.fetch(ref, settings.workspace),
+            asked.fetch(ref, settings),
             task=task_of(ref),
             settings=settings,
             tags=dict(asked.get(ref).tags),

@@ -136,7 +136,9 @@ def align(
         on_step=on_step,
     )
     metrics = {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
-    return result.save(run_dir, pretrained.merged(model), tokenizer, lock=lock, fitted=fitted, metrics=metrics)
+    base = (recipe.base, weights_dir) if recipe.keep_adapters else None
+    model = model if base else pretrained.merged(model)
+    return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, base=base)
 
 
 def _reference(

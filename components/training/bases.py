@@ -40,7 +40,7 @@ def weights(recipe: Finetune, *, data_dir: Path, settings: Settings) -> Path:
         raise RecipeError(
             f"{recipe.name}: base: {ref} is a model of task {task}, not a language model", "name a pretrained one"
         )
-    return registry.fetch(ref, settings.workspace)
+    return registry.fetch(ref, settings)
 
 
 def _fresh(recipe: Finetune, *, data_dir: Path, settings: Settings) -> Path:

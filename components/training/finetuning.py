@@ -175,10 +175,11 @@ def _train(
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
         metrics["heldout_loss"] = measure()
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
-    model = pretrained.merged(whole())
+    model = whole() if recipe.keep_adapters else pretrained.merged(whole())
     if len(held_out):
         task.settle(model, tokenizer, held_out)
-    return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, world=world)
+    base = (recipe.base, weights_dir) if recipe.keep_adapters else None
+    return result.save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, world=world, base=base)
 
 
 def _loss(task: Task, recipe: Finetune, rows: Sequence[Example], *, num_labels: int) -> Callable[..., Any]:

@@ -32,6 +32,10 @@ FOR_PEOPLE = ("revision", "dirty", "modules")
 """What explains a lock and decides nothing: neither key covers it."""
 PACKAGES = ("torch", "transformers", "peft", "tokenizers", "safetensors", "numpy")
 """What computes weights. Others may move without touching a bit."""
+BASE_FILE = "base.json"
+"""In a folder of adapters: which weights they lie on."""
+SHAPING = ("r", "lora_alpha", "rank_pattern", "alpha_pattern", "use_rslora", "use_dora")
+"""Of `adapter_config.json`: what becomes of the adapters' tensors."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +168,8 @@ def take(recipe: Training, *, tables: Mapping[str, str], module: str, parent: st
 
 
 def weights_sha256(source: "Path | Mapping[str, torch.Tensor]") -> str:
-    """Hash over names, types, shapes and bytes of tensors, sorted by name: independent of file layout.
+    """Hash over names, types, shapes and bytes of tensors, sorted by name: independent of file layout. Of adapters also
+    over what they lie on, and how they are scaled.
 
     Raises:
         InputFileError: a folder without safetensors.
@@ -195,9 +200,16 @@ def weights_sha256(source: "Path | Mapping[str, torch.Tensor]") -> str:
         for name in sorted(owner):
             with safe_open(owner[name], framework="pt") as file:
                 add(name, file.get_tensor(name))
-    except (SafetensorError, OSError) as err:
+        if (source / BASE_FILE).is_file():
+            digest.update(_sha256(_around_adapters(source)).encode())
+    except (SafetensorError, OSError, ValueError) as err:
         raise CheckpointError(f"the weights in {source} cannot be read: {err}", "fetch or train them again") from err
     return digest.hexdigest()
+
+
+def _around_adapters(folder: Path) -> object:
+    config = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    return [json.loads((folder / BASE_FILE).read_text("utf-8")), {name: config.get(name) for name in SHAPING}]
 
 
 @cache

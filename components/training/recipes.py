@@ -2,6 +2,7 @@
 
 import math
 import re
+from operator import not_
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -228,6 +229,9 @@ class Finetune(Training):
     adaptation: Literal["full", "lora"] = "full"
     lora_rank: int | None = Field(None, gt=0)
     """Of `lora`, which needs it."""
+    keep_adapters: bool = Field(False, exclude_if=not_)  # unsaid, it leaves the hashes of other recipes as they were
+    """Of `lora`: the version holds its adapters alone and names its base, whose weights all versions on it share in
+    memory; else they are merged."""
     validation_share: float = Field(0.0, ge=0, lt=0.5)
     """Share of the training rows held out, only to draw their loss while it trains; 0: all rows are trained on."""
     max_test_rows: int | None = Field(None, gt=0)
@@ -267,6 +271,8 @@ class Finetune(Training):
     def _rank_fits(self) -> Self:
         if (self.adaptation == "lora") != (self.lora_rank is not None):
             raise ValueError("lora_rank goes with adaptation: lora, and only with it")
+        if self.keep_adapters and (self.adaptation != "lora" or self.ensemble):
+            raise ValueError("keep_adapters goes with adaptation: lora and one training; an ensemble is whole weights")
         if self.augmentation and "train" not in self.splits:
             raise ValueError("augmentation is of split train, which splits does not name")
         if self.patience_evaluations and not self.validation_share:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import BanyanError, CheckpointError
+from components.models import adapters
 from components.models.pretrained import quiet
 from components.training.lock import Lock, weights_sha256
 
@@ -50,7 +51,7 @@ class Trained:
     """A finished training."""
 
     model_dir: Path
-    """A Hugging Face folder: configuration, safetensors, tokenizer."""
+    """A Hugging Face folder: configuration, safetensors, tokenizer; or adapters of one (`models.adapters`)."""
     weights_sha256: str
     num_steps: int
     seconds: float
@@ -80,9 +81,13 @@ def save(
     metrics: dict[str, float],
     sample: str = "",
     world: "World | None" = None,
+    base: "tuple[str, Path] | None" = None,
 ) -> Trained:
     """Put the model in `run_dir/model` and what is known of it in `run_dir/trained.json`, which comes last; the
     checkpoints have served and go. Of several workers the first one writes, and all have the result.
+
+    Args:
+        base: where adapters are kept: the recipe's name of what they lie on, and its folder.
 
     Raises:
         CheckpointError: the disk does not take it.
@@ -94,7 +99,7 @@ def save(
 
         made = None
         if world.is_first:
-            made = save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample)
+            made = save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample, base=base)
         result: Trained = from_first(world, made)
         return result
     lock = lock if fitted.parallel is None else replace(lock, parallel=fitted.parallel)
@@ -105,9 +110,15 @@ def save(
         (run_dir / "trained.json").unlink(missing_ok=True)
         shutil.rmtree(final, ignore_errors=True)
         with quiet():
-            model.to("cpu").save_pretrained(beside)  # type: ignore[arg-type]
+            model = model.to("cpu")  # type: ignore[arg-type]
+            if base is None:
+                model.save_pretrained(beside)
+            else:
+                adapters.save(beside, model, base=base[0], base_sha256=lock.parent)
         tokenizer.save_pretrained(beside)
         beside.rename(final)
+        if base is not None:
+            adapters.place(final, base[1])
         trained = Trained(
             model_dir=final,
             weights_sha256=weights_sha256(final),

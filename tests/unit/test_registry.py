@@ -20,7 +20,7 @@ from components.models.tokenizer import train_bpe
 from components.recipes import Pretrain
 from components.refs import DataRef, ModelRef
 from components.registry import Registry, model_name
-from components.settings import Settings, Workspace
+from components.settings import Settings
 from components.tasks import get_task
 from components.training.lock import weights_sha256
 
@@ -69,9 +69,9 @@ def registry(url) -> Registry:
 
 
 @pytest.fixture
-def workspace(tmp_path, monkeypatch) -> Workspace:
+def settings(tmp_path, monkeypatch) -> Settings:
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
-    return Settings().workspace
+    return Settings()
 
 
 @pytest.fixture(scope="module")
@@ -151,10 +151,10 @@ def test_a_version_carries_what_made_it_and_what_it_is_worth(register, registry)
 
 
 @pytest.mark.parametrize("kind", ["classification", "summarisation"])
-def test_what_comes_back_answers_like_what_went_in(kind, register, registry, models, workspace):
+def test_what_comes_back_answers_like_what_went_in(kind, register, registry, models, settings):
     ref = register(kind)
     task = get_task(kind)
-    came = registry.fetch(ref, workspace)
+    came = registry.fetch(ref, settings)
     assert weights_sha256(came) == ref.weights_sha256 == weights_sha256(models[kind])
     before = task.answer(*load_trained(models[kind], task=task), TEXTS[:3])
     assert task.answer(*load_trained(came, task=task), TEXTS[:3]) == before
@@ -213,19 +213,19 @@ def test_champions_are_who_holds_the_alias(register, registry):
     assert [info.aliases for info in registry.versions(first.name)] == [("champion",), ()]
 
 
-def test_weights_that_were_changed_in_the_store_are_not_served(register, registry, workspace):
+def test_weights_that_were_changed_in_the_store_are_not_served(register, registry, settings):
     ref = register()
     forged = ref.model_copy(update={"weights_sha256": "f" * 64})
     with pytest.raises(RegistryError, match="have sha256"):
-        registry.fetch(forged, workspace)
-    folder = workspace.models / ref.name / str(ref.version)
+        registry.fetch(forged, settings)
+    folder = settings.workspace.models / ref.name / str(ref.version)
     assert list(folder.iterdir()) == [], "nothing half-fetched is left"
 
 
-def test_a_fetched_version_is_not_fetched_again(register, registry, workspace):
+def test_a_fetched_version_is_not_fetched_again(register, registry, settings):
     ref = register()
-    folder = registry.fetch(ref, workspace)
-    assert Registry("http://127.0.0.1:1").fetch(ref, workspace) == folder
+    folder = registry.fetch(ref, settings)
+    assert Registry("http://127.0.0.1:1").fetch(ref, settings) == folder
 
 
 def test_what_is_not_there_is_not_found(registry, register):

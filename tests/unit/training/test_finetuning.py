@@ -115,6 +115,7 @@ def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested |= {"patience_evaluations", "gradient_checkpointing"}  # test_loop.py
     tested |= {"augmentation"}  # tests/invariant/test_augmentation_stays_in_training.py
     tested |= {"fresh", "ensemble"}  # test_bases.py, test_ensembles.py
+    tested |= {"keep_adapters"}  # tests/unit/models/test_adapters.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
 

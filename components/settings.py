@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     on this machine, or with `ray_address` by Ray Train on that cluster's nodes."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """What several workers have: each the whole model (ddp), or a share of it (fsdp), for models that do not fit."""
+    hung_checks: int = Field(6, ge=0)
+    """After how many missed checks in a row (ten seconds each) a service that lives is taken for hung and restarted;
+    0: never."""
     prompt_retention_days: int = Field(30, ge=0)
     """How long raw prompts are kept in the ledger; masked copies stay."""
     mask: str = "all"

@@ -1,16 +1,13 @@
 """Starts and watches a table of processes that it is given, and tells where they answer."""
 
 import contextlib
-import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import threading
 import time
-import urllib.request
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +17,8 @@ import filelock
 import psutil
 
 from components.errors import PortTaken, ServiceDown, StackError, WorkspaceBusy
+from components.pulse import CHECK_SECONDS, Pulse, Watched, answers
+from components.service_logs import prune_run_logs, rotate
 from components.settings import PREFIX, Settings, Workspace
 
 MARKER = "_BANYAN_STACK"
@@ -30,10 +29,6 @@ MAX_RESTARTS = 6
 RESTART_WINDOW_SECONDS = 300.0
 LONGEST_PAUSE_SECONDS = 15.0
 
-LARGEST_LOG_BYTES = 20_000_000
-NUM_OLD_LOGS = 3
-"""Of each service, beside the one that is written: `<service>.1.log` is the newest."""
-RUN_LOG_DAYS = 30
 LOOK_AT_LOGS_SECONDS = 10.0
 
 State = Literal["waiting", "starting", "ready", "done", "down", "failed", "stopped"]
@@ -236,6 +231,10 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     start_seconds: float = 120.0
     """How long it may take to become ready (one-shots: to end)."""
+    is_well: Callable[[], bool] | None = None
+    """Asked beside `health_url` while it is ready; False where it is known to hang. It must not raise."""
+    leaves_children: bool = False
+    """What it has started works on without it; else that ends with it, or it would keep its port."""
 
 
 @dataclass
@@ -266,8 +265,12 @@ class Supervisor:
         workspace: Workspace,
         lock: filelock.BaseFileLock,
         on_event: OnEvent = lambda _: None,
+        hung_checks: int = 0,
     ) -> None:
+        """`hung_checks`: after how many missed checks in a row one that lives is restarted; 0: never."""
         self._workspace = workspace
+        self._hung_checks = hung_checks
+        self._pulse = Pulse(self._watched)
         self._lock = lock
         self._on_event = on_event
         self._runs = {s.name: _Run(s, workspace.logs / f"{s.name}.log") for s in services}
@@ -279,6 +282,10 @@ class Supervisor:
     @property
     def urls(self) -> dict[str, str]:
         return {name: run.service.url for name, run in self._runs.items() if run.service.url}
+
+    def _watched(self) -> list[Watched]:
+        ready = [(run.service, run.process) for run in self._runs.values() if run.state == "ready" and run.process]
+        return [Watched(process.pid, service.health_url, service.is_well) for service, process in ready]
 
     def start(self) -> None:
         """Starts everything in order of dependence and returns when all are ready; then watches in a thread.
@@ -306,10 +313,13 @@ class Supervisor:
             raise
         self._watcher = threading.Thread(target=self._watch, name="supervisor", daemon=True)
         self._watcher.start()
+        if self._hung_checks:
+            self._pulse.start()
 
     def stop(self, *, grace_seconds: float = 8.0) -> None:
         """Ends every process, last started first, then whatever they left, and gives the workspace back."""
         self._stopping.set()
+        self._pulse.stop()
         if self._watcher is not None:
             self._watcher.join()
         for run in reversed(self._runs.values()):
@@ -373,17 +383,25 @@ class Supervisor:
         if code is not None and service.one_shot and code == 0:
             run.state = "done"
         elif code is not None:
-            self._died(run, code)
+            self._died(run, f"ended with code {code}")
         elif run.state == "starting" and not service.one_shot and answers(service.health_url):
             run.state = "ready"
             self._say(f"{service.name} is ready after {seconds:.1f} s" + (f": {service.url}" if service.url else ""))
         elif run.state == "starting" and seconds > service.start_seconds:
-            _signal_group(process, signal.SIGKILL)
-            process.wait()
-            self._died(run, None)
+            self._end(process)
+            self._died(run, f"was not ready in {service.start_seconds:.0f} s")
+        elif run.state == "ready" and self._pulse.missed(process.pid) >= self._hung_checks > 0:
+            self._end(process)
+            self._died(run, f"hung ({self._hung_checks} checks in a row, {CHECK_SECONDS:.0f} s each, went unanswered)")
 
-    def _died(self, run: _Run, code: int | None) -> None:
-        how = f"ended with code {code}" if code is not None else f"was not ready in {run.service.start_seconds:.0f} s"
+    @staticmethod
+    def _end(process: subprocess.Popen[bytes]) -> None:
+        process.kill()
+        process.wait()
+
+    def _died(self, run: _Run, how: str) -> None:
+        if run.process is not None and not run.service.leaves_children:
+            _signal_group(run.process, signal.SIGKILL)
         now = time.monotonic()
         run.restarts = [at for at in run.restarts if now - at < RESTART_WINDOW_SECONDS] + [now]
         # A start that fails three times fails alike the fourth time; a service that has served gets more patience.
@@ -436,54 +454,9 @@ def _spawn(service: Service, log: IO[bytes], workspace: Workspace) -> subprocess
     )
 
 
-def rotate(log: Path, *, largest_bytes: int = LARGEST_LOG_BYTES) -> bool:
-    """Sets a log aside that has grown too large, while its service writes on; whether it did.
-
-    The service keeps its file: what is in it is copied, and the file cut to nothing. What is written between the
-    two is lost. It is opened to append, so that the next line stands at its beginning. On a full disk nothing is cut.
-    """
-    try:
-        if log.stat().st_size <= largest_bytes:
-            return False
-        for number in range(NUM_OLD_LOGS, 1, -1):
-            older = log.with_suffix(f".{number - 1}.log")
-            if older.exists():
-                older.replace(log.with_suffix(f".{number}.log"))
-        beside = log.with_suffix(".rotating")
-        shutil.copyfile(log, beside)
-        beside.replace(log.with_suffix(".1.log"))
-        os.truncate(log, 0)
-    except OSError:
-        return False
-    return True
-
-
-def prune_run_logs(workspace: Workspace, *, days: float = RUN_LOG_DAYS) -> int:
-    """Deletes what flow runs wrote to files of their own more than `days` ago; Prefect keeps their logs."""
-    num_deleted = 0
-    for path in (workspace.logs / "runs").glob("*.log"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > days * 86_400:
-                path.unlink()
-                num_deleted += 1
-    return num_deleted
-
-
 def _signal_group(process: subprocess.Popen[bytes], which: signal.Signals) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, which)
-
-
-def answers(url: str | None, *, timeout_seconds: float = 2.0) -> bool:
-    """Whether GET gives 200 in time; nothing to ask is as good."""
-    if url is None:
-        return True
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot know our loopback
-    try:
-        with direct.open(url, timeout=timeout_seconds) as response:
-            return bool(response.status == 200)
-    except (OSError, http.client.HTTPException):  # refused, timed out, cut, or an HTTP status of 400 and more
-        return False
 
 
 def _tail(log: Path, *, num_lines: int = 15) -> str:

@@ -90,7 +90,10 @@ def history_lines(found: dict[str, Any]) -> list[str]:
             details.append(f"data {step['data_version'][:12]}")
         if step.get("model_name"):
             details.append(f"{step['model_name']} v{step['model_version']}")
-        if effect := step.get("effect"):
+        effect = step.get("effect") or {}
+        if "is_given_again" in effect:
+            details.append(f"asked again: {'the same' if effect['is_given_again'] else 'another'} answer")
+        if "score_before" in effect:
             details.append(f"score {effect['score_before']:.2f} before, {effect['score_after']:.2f} after")
         lines.append(f"{at}  {step['fate']:<9} {', '.join(filter(None, details))}".rstrip())
     return lines

@@ -16,8 +16,9 @@ from typing import Any
 import psutil
 
 from components.errors import BanyanError
+from components.pulse import answers
 from components.settings import Settings
-from components.supervisor import addresses, answers, is_running, leftovers, read_stack
+from components.supervisor import addresses, is_running, leftovers, read_stack
 
 ANSWER_SECONDS = 3.0
 LEAST_DISK_GB = 0.5
@@ -101,7 +102,7 @@ def _stack(settings: Settings, stack: Mapping[str, Any] | None, *, runs: bool) -
             "stack", f"its supervisor, process {stack['pid']}, is stopped (SIGSTOP)", f"kill -CONT {stack['pid']}"
         )
     for service in stack["services"]:
-        yield from _service(service)
+        yield from _service(service, hung_checks=settings.hung_checks)
     yield from _stopped_runs(settings)
 
 
@@ -114,7 +115,7 @@ def _stopped_runs(settings: Settings) -> Iterator[Finding]:
                 yield Finding("run", what, f"kill -CONT {process.pid}; or -9: then it goes on from its checkpoint")
 
 
-def _service(service: Mapping[str, Any]) -> Iterator[Finding]:
+def _service(service: Mapping[str, Any], *, hung_checks: int) -> Iterator[Finding]:
     name, state, pid, url = service["name"], service["state"], service["pid"], service["url"]
     log = Path(service["log"])
     if state in ("ready", "starting") and pid and (frozen := [one for one in _family(pid) if _is_frozen(one)]):
@@ -126,7 +127,9 @@ def _service(service: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(
                 name,
                 f"process {pid} does not answer at {url} within {ANSWER_SECONDS:.0f} s",
-                f"see {log}; if it stays so: kill -9 {pid}, and the supervisor starts it anew",
+                f"see {log}; "
+                + (f"after {hung_checks} missed checks it is restarted; at once: " if hung_checks else "then: ")
+                + f"kill -9 {pid}, and the supervisor starts it anew",
             )
         return
     port = urllib.parse.urlsplit(url).port if url else None

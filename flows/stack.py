@@ -29,6 +29,7 @@ from components.supervisor import (
     leftovers,
     read_stack,
 )
+from flows.heartbeat import Heartbeat
 
 LOOPBACK = "127.0.0.1"
 RECIPES = Path(__file__).parent / "recipes"
@@ -123,6 +124,7 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
             workspace=settings.workspace,
             lock=lock,
             on_event=on_event,
+            hung_checks=settings.hung_checks,
         )
     except BaseException:
         lock.release()
@@ -265,6 +267,8 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
             # At once: its runs stay Running in Prefect and go on from their checkpoints at the next start. Asked
             # politely it would mark them Crashed.
             stop_signal=signal.SIGKILL,
+            is_well=Heartbeat(urls["prefect"], pool="cpu", worker="banyan").is_heard,
+            leaves_children=True,  # its runs go on without it
         ),
     ]
 

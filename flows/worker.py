@@ -38,6 +38,8 @@ RUN_ID = "PREFECT__FLOW_RUN_ID"
 """Prefect's own variable in a flow run's process."""
 
 LOOK_EVERY_SECONDS = 2.0
+CLAIMS_EVERY = 5
+"""Looks: how often claims of runs that are over are looked for."""
 PATIENCE = timedelta(seconds=20)
 """How long a run may be Pending, or Running, and have no process yet: it is being started."""
 SETTLED = timedelta(seconds=4)
@@ -122,10 +124,16 @@ def _state_id(run: "FlowRun") -> str:
     return f"{run.id} {run.state.id if run.state else ''}"
 
 
-def bring_forward(client: "SyncPrefectClient", *, pool: str) -> list[str]:
+def bring_forward(
+    client: "SyncPrefectClient", *, pool: str, living: "Mapping[str, psutil.Process] | None" = None
+) -> list[str]:
     """Lets runs begin now whose state is of a later time than now; their names.
 
-    Somebody has set the clock back after they were scheduled: they would wait for the time that it was.
+    Somebody has set the clock back after they were scheduled: they would wait for the time that it was. One whose
+    process has been started already waits within it; that is ended, and the run taken up as one that has crashed.
+
+    Args:
+        living: as `processes` gives them.
     """
     from prefect.client.schemas import filters
     from prefect.client.schemas.objects import StateType
@@ -145,6 +153,22 @@ def bring_forward(client: "SyncPrefectClient", *, pool: str) -> list[str]:
     ahead = [run for run in runs if not run.auto_scheduled and run.state and run.state.timestamp > now + AHEAD]
     for run in ahead:
         client.set_flow_run_state(run.id, Scheduled(message="the clock was set back; it begins now"), force=True)
+    begun = client.read_flow_runs(
+        flow_run_filter=filters.FlowRunFilter(
+            state=filters.FlowRunFilterState(type=filters.FlowRunFilterStateType(any_=[StateType.PENDING]))
+        ),
+        work_pool_filter=filters.WorkPoolFilter(name=filters.WorkPoolFilterName(any_=[pool])),
+        limit=50,
+    )
+    for run in begun:
+        process = (living or {}).get(str(run.id))
+        if process is None or run.state is None or run.state.timestamp <= now + AHEAD:
+            continue
+        wanted = run.state.state_details.scheduled_time
+        if wanted is not None and wanted > now + AHEAD:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+            ahead.append(run)
     return [run.name for run in ahead]
 
 
@@ -194,14 +218,22 @@ def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> Non
     """Looks every two seconds, until `stop`; a server that is away is looked for again."""
     from prefect.client.orchestration import get_client
 
+    from flows.claims import give_back
+
+    settings = load_settings()
     seen: dict[str, Sighting] = {}
+    num_looks = 0
     while not stop.is_set():
         try:
             with get_client(sync_client=True) as client:
                 while not stop.wait(LOOK_EVERY_SECONDS):
-                    _tell(take_up(client, pool=pool, living=processes(workspace), patience=PATIENCE, seen=seen))
-                    for name in bring_forward(client, pool=pool):
+                    num_looks += 1
+                    living = processes(workspace)
+                    _tell(take_up(client, pool=pool, living=living, patience=PATIENCE, seen=seen))
+                    for name in bring_forward(client, pool=pool, living=living):
                         print(f"run {name!r} was scheduled for a time that the clock no longer says: now", flush=True)
+                    for table in give_back(client, settings=settings) if num_looks % CLAIMS_EVERY == 0 else ():
+                        print(f"the claim on the feedback of {table} is free: who held it is over", flush=True)
         except Exception as err:  # an edge: whatever it is, the worker itself must go on
             print(f"cannot look after the runs: {err!r}", flush=True)
             stop.wait(LOOK_EVERY_SECONDS)

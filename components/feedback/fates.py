@@ -6,13 +6,14 @@ Every function may be called again after an interruption: the ledger keeps each 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from components.data.tables import content_id, read_split
+from components.data.tables import content_id, empty_frame, read_split
 from components.errors import LedgerError
 from components.feedback.curation import Curated
+from components.feedback.screening import NO_CORRECTION
 from components.ledger.schema import Fate, Feedback
 from components.ledger.store import Ledger
 from components.refs import DataRef, ModelRef
@@ -113,6 +114,8 @@ def measured(
 ) -> Effect:
     """Ask the model again what people gave feedback on, and record the effect row by row.
 
+    Of a thumb down that names no answer, too: it stays refused, and says whether the model still gives that answer.
+
     Args:
         model_dir: the model's Hugging Face folder.
         data_dir: the checkout of `data`, whose split `feedback` holds the rows' targets.
@@ -123,11 +126,15 @@ def measured(
     from components.models.pretrained import load_trained
 
     rows = ledger.admitted_to(table, data.version)
-    if not rows:
+    disliked = ledger.refused_from(table, data.version, reason=NO_CORRECTION)
+    if not rows and not disliked:
         return effect_of([])
     network, tokenizer = load_trained(model_dir, task=task)
-    steps = replay(rows, read_split(data_dir, table, "feedback"), network, tokenizer, task=task, model=model, data=data)
-    ledger.append_fates([replace(step, at=ledger.now()) for _, step in steps])
+    about: dict[str, Any] = {"task": task, "model": model, "data": data}
+    targets = read_split(data_dir, table, "feedback") if rows else empty_frame(task.name)
+    steps = replay(rows, targets, network, tokenizer, **about) if rows else []
+    asked_again = ask_again(disliked, targets, network, tokenizer, **about) if disliked else []
+    ledger.append_fates([replace(step, at=ledger.now()) for step in (*(step for _, step in steps), *asked_again)])
     return effect_of(steps)
 
 
@@ -176,6 +183,47 @@ def replay(
                     "output_after": answers[i].output,
                 },
             ),
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def ask_again(
+    rows: list[Feedback],
+    targets: pd.DataFrame,
+    network: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    task: Task,
+    model: ModelRef,
+    data: DataRef,
+) -> list[Fate]:
+    """A further step `refused` of each row whose answer was disliked: what the model, not trained on it, answers now.
+
+    Its effect has `output_after` and `is_given_again`; another answer need not be a better one. Where somebody has said
+    what is right to the same text, that is among the targets, and the effect has `score_before` and `score_after`, too.
+    """
+    answers = task.answer(network, tokenizer, [row.text for row in rows])
+    by_id = targets.set_index("id", drop=False)
+    ids = [content_id(row.text) for row in rows]
+    known = [i for i, one in enumerate(ids) if one in by_id.index]
+    scores: dict[int, tuple[float, float]] = {}
+    if known:
+        wanted = by_id.loc[[ids[i] for i in known]].reset_index(drop=True)
+        before = task.score([Answer(rows[i].output, 0.0, ((rows[i].output, 0.0),)) for i in known], wanted)["score"]
+        after = task.score([answers[i] for i in known], wanted)["score"]
+        scores = {i: (float(before.iloc[at]), float(after.iloc[at])) for at, i in enumerate(known)}
+    return [
+        Fate(
+            feedback_id=row.feedback_id,
+            at=0.0,
+            fate="refused",
+            reason=NO_CORRECTION,
+            data_version=data.version,
+            model_name=model.name,
+            model_version=model.version,
+            effect={"output_after": answers[i].output, "is_given_again": answers[i].output == row.output}
+            | (dict(zip(("score_before", "score_after"), scores[i], strict=True)) if i in scores else {}),
         )
         for i, row in enumerate(rows)
     ]

@@ -138,6 +138,14 @@ class LedgerQueries:
         query = _feedback_query().where(feedback.c.table_name == table, feedback.c.feedback_id.in_(inside))
         return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
 
+    def refused_from(self, table: str, data_version: str, *, reason: str) -> list[Feedback]:
+        """The feedback rows that were refused from a data version for that reason, in order of arrival."""
+        outside = select(fates.c.feedback_id).where(
+            fates.c.fate == "refused", fates.c.data_version == data_version, fates.c.reason == reason
+        )
+        query = _feedback_query().where(feedback.c.table_name == table, feedback.c.feedback_id.in_(outside))
+        return [_feedback(row) for row in self._all(query.order_by(feedback.c.sequence))]
+
     def num_feedback(self, table: str | None = None) -> dict[str, int]:
         """Kind (approve, reject, correct) → rows."""
         query = select(feedback.c.kind, func.count()).group_by(feedback.c.kind)

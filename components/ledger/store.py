@@ -361,6 +361,11 @@ class Ledger(OutboxRows):
     def is_leased(self, name: str) -> bool:
         return bool(self._all(select(leases.c.name).where(leases.c.name == name, leases.c.until > self._now())))
 
+    def leases(self, prefix: str) -> list[tuple[str, str]]:
+        """Name and holder of the leases that begin so, and have not lapsed."""
+        held = select(leases.c.name, leases.c.holder).where(leases.c.until > self._now())
+        return [(name, holder) for name, holder in self._all(held) if name.startswith(prefix)]
+
     # ------------------------------------------------------------ journal, verdicts, costs
 
     def append_journal(

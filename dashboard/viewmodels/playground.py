@@ -87,7 +87,11 @@ def fate_steps(history: Sequence[Fate], words: Words) -> tuple[FateStep, ...]:
 def fate_detail(fate: Fate, words: Words) -> str:
     """What a step of the way says beyond its name."""
     if fate.fate == "refused":
-        return words.named("reason", fate.reason)
+        said = words.named("reason", fate.reason)
+        if not fate.effect:
+            return said
+        again = "given_again" if fate.effect.get("is_given_again") else "not_given_again"
+        return said + words("fate.detail.and") + words(f"fate.detail.{again}", version=fate.model_version)
     if fate.fate == "measured" and fate.effect:
         before, after = (
             float(fate.effect.get("score_before", 0)) >= 0.5,

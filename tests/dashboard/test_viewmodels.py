@@ -31,6 +31,7 @@ from dashboard.viewmodels.models import models_view, names, retrainable, verdict
 from dashboard.viewmodels.playground import answering, fate_steps, loading
 from dashboard.viewmodels.runs import run_view, runs_view
 from dashboard.viewmodels.shapes import score
+from flows.gateway import history_lines
 
 EN = Words("en")
 
@@ -353,6 +354,18 @@ def test_a_refused_row_ends_with_its_reason() -> None:
     steps = fate_steps([fate("received"), fate("refused", reason="in the test split")], EN)
     assert [(step.title, step.detail) for step in steps] == [("Received", ""), ("Refused", "in the test split")]
     assert steps[-1].is_refusal
+
+
+def test_a_disliked_answer_that_taught_nothing_says_whether_it_is_still_given() -> None:
+    by = {"model_name": "banyan-library", "model_version": 3, "reason": "thumbs-down without correction"}
+    for is_given_again, said in ((True, "v3 still gives that answer"), (False, "v3 gives another answer")):
+        effect = {"output_after": "x", "is_given_again": is_given_again}
+        way = [fate("received"), fate("refused", reason=by["reason"]), fate("refused", effect=effect, **by)]
+        [_, refused] = fate_steps(way, EN)
+        assert refused.is_refusal and refused.detail.endswith(f"; asked again, {said}")
+        assert refused.detail.startswith(fate_steps(way[:2], EN)[1].detail)
+        [_, _, line] = history_lines({"history": [vars(step) for step in way]})
+        assert f"asked again: {'the same' if is_given_again else 'another'} answer" in line
 
 
 def test_a_measured_row_says_whether_it_is_right_now() -> None:

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -114,6 +114,13 @@ class Fault:
     """How long it lasts; of a clock: how far it jumps."""
 
     @property
+    def name(self) -> str:
+        """The kind, whatever its moment."""
+        lasting = {"clock": f" {self.seconds:+.0f} s", "cut": f" {self.seconds:.0f} s"}.get(self.kind, "")
+        hung = " until it is restarted" if self.kind == "freeze" and self.seconds == HUNG_SECONDS else ""
+        return f"{self.kind} {self.target}{lasting}{hung}"
+
+    @property
     def loses_runs(self) -> bool:
         """Whether a flow run may lose its process by it."""
         return self.kind == "power" or (self.kind == "kill" and self.target in ("run", "supervisor", "worker"))
@@ -125,33 +132,49 @@ class Fault:
         return f"{self.at:5.1f} {self.kind} {self.target}{lasting}"
 
 
+HUNG_SECONDS = 100.0
+"""Longer than the supervisor bears with a service that is stopped."""
 MOST_LOSSES = 3
 """Of a round: a run that lost its process four times is given up, rightly."""
 
 
-def draw(draws: random.Random, *, num_faults: int, within: float, has_clock: bool) -> list[Fault]:
-    """The faults of a round, in order, within its first `within` seconds."""
-    kinds = {"kill": 10, "freeze": 3, "cut": 2, "disk": 2, "clock": 2 if has_clock else 0, "power": 1}
-    found: list[Fault] = []
-    while len(found) < num_faults:
-        [kind] = draws.choices([*kinds], weights=[*kinds.values()])
-        at = round(draws.random() * within, 1)
-        if kind == "kill":
-            target = draws.choice((*SERVICES, "run", "run", "run", "worker's child", "supervisor"))
-            fault = Fault(kind, target, at)
-        elif kind == "freeze":
-            fault = Fault(kind, draws.choice((*SERVICES, "run")), at, draws.choice((4.0, 12.0, 30.0)))
-        elif kind == "clock":
-            fault = Fault(kind, "the stack", at, draws.choice(JUMPS))
-        elif kind == "power":
-            fault = Fault(kind, "everything", at)
-        elif kind == "cut":
-            fault = Fault(kind, "the network", at, draws.choice((5.0, 20.0, 60.0)))
-        else:
-            fault = Fault(kind, "the disk", at, draws.choice((3.0, 10.0)))
-        if not (fault.loses_runs and sum(one.loses_runs for one in found) == MOST_LOSSES):
-            found.append(fault)
-    return sorted(found, key=lambda fault: fault.at)
+def every(draws: random.Random, *, has_clock: bool) -> list[Fault]:
+    """Each kind of fault that there is, at no time yet: runs, which have most to lose, more than once."""
+    found = [Fault("kill", target, 0.0) for target in (*SERVICES, "supervisor", "worker's child", "run", "run")]
+    found += [Fault("freeze", one, 0.0, draws.choice((4.0, 12.0, 30.0))) for one in (*SERVICES, "run")]
+    found.append(Fault("freeze", draws.choice(SERVICES), 0.0, HUNG_SECONDS))
+    found += [Fault("cut", "the network", 0.0, seconds) for seconds in (5.0, 20.0, 60.0)]
+    found += [Fault("disk", "the disk", 0.0, seconds) for seconds in (3.0, 10.0)]
+    found += [Fault("clock", "the stack", 0.0, seconds) for seconds in (JUMPS if has_clock else ())]
+    return [*found, Fault("power", "everything", 0.0)]
+
+
+class Bag:
+    """Faults without replacement: who draws for long enough meets each kind, in the order that the draws give."""
+
+    def __init__(self, draws: random.Random, *, has_clock: bool) -> None:
+        self._draws, self._has_clock = draws, has_clock
+        self.left: list[Fault] = []
+        """What the bag still holds, in its order."""
+
+    def take(self, num_faults: int, *, within: float) -> list[Fault]:
+        """The faults of a round, in order, within its first `within` seconds; a full bag follows on an empty one."""
+        found: list[Fault] = []
+        while len(found) < num_faults:
+            num_losses = sum(one.loses_runs for one in found)
+            possible = [one for one in self.left if not (one.loses_runs and num_losses == MOST_LOSSES)]
+            if possible:
+                self.left.remove(possible[0])
+                found.append(replace(possible[0], at=round(self._draws.random() * within, 1)))
+            else:
+                fresh = every(self._draws, has_clock=self._has_clock)
+                self._draws.shuffle(fresh)
+                self.left += fresh
+        return sorted(found, key=lambda fault: fault.at)
+
+    def give_back(self, faults: Sequence[Fault]) -> None:
+        """Those that met nothing: they come first in the next round."""
+        self.left = [*faults, *self.left]
 
 
 class Inflictor(threading.Thread):
@@ -214,6 +237,8 @@ class Inflictor(threading.Thread):
             if not found:
                 return ""
             if fault.kind == "freeze":
+                if fault.target != "run":
+                    found = self._with_all_that_they_started(found)
                 self._send(found, signal.SIGSTOP)
                 later(fault.seconds, lambda: self._send(found, signal.SIGCONT))
             else:
@@ -233,7 +258,7 @@ class Inflictor(threading.Thread):
         return fault.target
 
     def _processes(self, target: str) -> list[psutil.Process]:
-        """One of a service's, or a flow run's; frozen, a service stands still with all that it has started."""
+        """One of a service's, or of a flow run's."""
         if target == "run":
             found = self._installation.flow_runs()
             return [self._draws.choice(found)] if found else []
@@ -245,6 +270,15 @@ class Inflictor(threading.Thread):
                 return process.children()[:1]
             return []
         return [process]
+
+    @staticmethod
+    def _with_all_that_they_started(found: Sequence[psutil.Process]) -> list[psutil.Process]:
+        """MLflow's command, for one, does nothing but wait for its server."""
+        every = list(found)
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                every += process.children(recursive=True)
+        return every
 
     def _supervisor(self) -> list[psutil.Process]:
         process = self._installation.process

@@ -8,6 +8,7 @@ import contextlib
 import csv
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import httpx
 import psutil
 
 from components.errors import BanyanError
-from components.recipes import FileSource, Finetune, GatePolicy, Ingest
+from components.recipes import FileSource, Finetune, GatePolicy, Ingest, Pretrain
 from components.settings import Settings
 from components.supervisor import addresses, end_leftovers, is_running, leftovers, read_stack
 from flows.remote import Prefect, Run
@@ -43,6 +44,24 @@ RECIPE = Finetune(
     learning_rate=3e-3,
     precision="fp32",
     checkpoint_every_steps=20,
+)
+LETTERS = "letters"
+MODEL_OF_LETTERS = Pretrain(
+    name=LETTERS,
+    table=LETTERS,
+    family="lstm",
+    vocab_size=320,
+    num_layers=1,
+    hidden_size=48,
+    num_steps=240,
+    batch_size=8,
+    max_length_tokens=32,
+    checkpoint_every_steps=20,
+    evaluate_every_steps=120,
+    learning_rate=5e-3,
+    sample_prompt="early",
+    sample_tokens=4,
+    precision="fp32",
 )
 EAGER = GatePolicy(minimum_difference=-0.99, max_looks=None, slices=(), slices_rule="report", num_resamples=1000)
 """Promotes whatever is trained: a promotion that never happens cannot be left half done."""
@@ -68,6 +87,17 @@ def own_table(path: Path, *, seed: int, num_rows: int = 260) -> Ingest:
         writer.writerow(("text", "label"))
         writer.writerows(sentence(draws) for _ in range(num_rows))
     return Ingest(name=TABLE, sources=(FileSource(path=path, table=TABLE, task="classification"),), test_share=0.3)
+
+
+def own_letters(path: Path, *, seed: int, num_rows: int = 120) -> Ingest:
+    """Writes a corpus; the recipe that reads it."""
+    draws = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text",))
+        writer.writerows([" ".join(sentence(draws)[0] for _ in range(8))] for _ in range(num_rows))
+    source = FileSource(path=path, table=LETTERS, task="corpus")
+    return Ingest(name=LETTERS, sources=(source,), corpus_heldout_share=0.1)
 
 
 @dataclass
@@ -150,6 +180,8 @@ class Installation:
                     return
                 time.sleep(0.1)
             said = log.read_bytes()[begin:].decode("utf-8", "replace")
+            if self.process.returncode == -signal.SIGKILL:  # by the next fault, before it was up
+                continue
             assert "error:" in said, f"the stack ended without a word of ours:\n{said[-3000:]}"
             assert time.monotonic() < deadline, f"the stack does not come up any more:\n{said[-3000:]}"
             time.sleep(1.0)

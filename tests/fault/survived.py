@@ -3,9 +3,10 @@
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -14,13 +15,14 @@ from components.feedback.curation import rows_for_training
 from components.ledger.journal import Journal
 from components.ledger.schema import Cut
 from components.ledger.store import Ledger
-from components.recipes import Finetune, load_recipe
+from components.recipes import Finetune, Ingest, Pretrain, load_recipe
 from components.registry import Registry, model_name
 from components.settings import Settings
 from components.supervisor import addresses
 from components.tasks import get_task
 from components.training import bases
 from components.training.finetuning import finetune
+from components.training.pretraining import pretrain
 from flows.policies import RECIPES
 
 OPEN = ("RUNNING", "PENDING", "CANCELLING")
@@ -113,9 +115,21 @@ class Twin:
     settings: Settings
     """A workspace of its own, on which no stack ever ran."""
     recipe: Finetune
+    of_letters: Pretrain
+    tables: dict[str, set[str]] = field(default_factory=dict)
+    """Other tables than the recipe's → the content that they had, one after the other."""
+
+    def letters(self, ingest: Ingest) -> tuple[str, str]:
+        """The corpus' hash, and that of the weights of a model of it."""
+        made = versioning.ingest(ingest, settings=self.settings)
+        table = self.of_letters.table
+        self.tables.setdefault(table, set()).add(made.tables[table])
+        run_dir = self.settings.workspace.runs / f"undisturbed-{made.tables[table]}"
+        trained = pretrain(self.of_letters, data_dir=versioning.path_of(made, self.settings), run_dir=run_dir)
+        return made.tables[table], trained.weights_sha256
 
     def weights(self, ledger: Ledger, cut: int) -> tuple[str, str]:
-        """Data version and weights' hash of the recipe on the feedback up to `cut`."""
+        """The hash of the recipe's table with the feedback up to `cut`, and of the weights of the model of it."""
         base = versioning.head(self.settings)
         assert base is not None
         table = self.recipe.table
@@ -132,7 +146,20 @@ class Twin:
         run_dir: Path = self.settings.workspace.runs / f"undisturbed-{cut}"
         weights_dir = bases.weights(self.recipe, data_dir=data_dir, settings=self.settings)
         trained = finetune(self.recipe, data_dir=data_dir, weights_dir=weights_dir, run_dir=run_dir)
-        return data.version, trained.weights_sha256
+        return data.tables[table], trained.weights_sha256
+
+
+def unlike_undisturbed_letters(
+    twin: Twin, ingest: Ingest, *, made: Mapping[str, Any], model: Mapping[str, Any]
+) -> list[str]:
+    """What is not as it is undisturbed of a corpus that was `made` by a recipe, and of a `model` of it (refs)."""
+    letters, weights = twin.letters(ingest)
+    found = []
+    if made["tables"][twin.of_letters.table] != letters:
+        found.append(f"data version {made['version']} is not what its recipe gives")
+    if model["weights_sha256"] != weights:
+        found.append(f"the weights of {model['name']} v{model['version']} are not what its data gives")
+    return found
 
 
 def unlike_undisturbed(settings: Settings, twin: Twin, cuts: Sequence[Cut]) -> Iterator[str]:
@@ -140,9 +167,12 @@ def unlike_undisturbed(settings: Settings, twin: Twin, cuts: Sequence[Cut]) -> I
     registry = Registry(addresses(settings).mlflow)
     with Ledger(settings) as ledger:
         for cut in cuts:
-            version, weights = twin.weights(ledger, cut.cut)
+            content, weights = twin.weights(ledger, cut.cut)
             ref = registry.ref(cut.model_name, cut.model_version)
-            if registry.get(ref).data_version != version:
+            version = registry.get(ref).data_version
+            tables = next(one.ref.tables for one in versioning.versions(settings) if one.ref.version == version)
+            known = {**twin.tables, cut.table: {content}}
+            if any(held not in known.get(table, ()) for table, held in tables.items()):
                 yield f"the data of {ref} is not what its cut {cut.cut} gives"
             if ref.weights_sha256 != weights:
                 yield f"the weights of {ref} are not what its cut {cut.cut} gives"

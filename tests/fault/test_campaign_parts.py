@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
@@ -13,21 +14,43 @@ import pytest
 from components.ledger.store import Ledger
 from components.settings import Settings
 from tests.fault import inflicted, survived
-from tests.fault.inflicted import MOST_LOSSES, Clock, Fault, Inflictor, draw
+from tests.fault.inflicted import MOST_LOSSES, Bag, Clock, Fault, Inflictor, every
 from tests.fault.ledger_writer import MODEL
 
 
 def test_a_seed_draws_the_same_faults_and_no_round_loses_a_run_too_often():
     def rounds(seed):
-        draws = random.Random(seed)
-        return [draw(draws, num_faults=6, within=30.0, has_clock=True) for _ in range(200)]
+        bag = Bag(random.Random(seed), has_clock=True)
+        return [bag.take(6, within=30.0) for _ in range(200)]
 
     assert rounds(1) == rounds(1) != rounds(2)
     assert max(sum(fault.loses_runs for fault in one) for one in rounds(1)) == MOST_LOSSES
-    assert {fault.kind for one in rounds(1) for fault in one} == {"kill", "freeze", "cut", "disk", "clock", "power"}
     assert all(0 <= fault.at <= 30 for one in rounds(1) for fault in one)
-    without = draw(random.Random(1), num_faults=200, within=30.0, has_clock=False)
+    without = Bag(random.Random(1), has_clock=False).take(100, within=30.0)
     assert "clock" not in {fault.kind for fault in without}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_who_draws_for_long_enough_meets_each_kind_of_fault(seed):
+    bag = Bag(random.Random(seed), has_clock=True)
+    all_of_them = Counter(fault.name for fault in every(random.Random(seed), has_clock=True))
+    met = [fault for _ in range(4) for fault in bag.take(6, within=30.0)]
+    assert len({fault.name for fault in met}) >= 0.75 * len(all_of_them)
+    assert met.count(met[0]) == 1
+    assert Counter(one.name for one in met) + Counter(one.name for one in bag.left) >= all_of_them
+    while {fault.name for fault in met} < set(all_of_them):
+        assert len(met) < 2 * all_of_them.total(), "a kind is put off for ever"
+        met += bag.take(6, within=30.0)
+
+
+def test_a_fault_that_met_nothing_comes_again_at_another_moment():
+    bag = Bag(random.Random(3), has_clock=True)
+    drawn = bag.take(6, within=30.0)
+    bag.give_back(drawn[:2])
+    again = bag.take(2, within=1000.0)
+    assert {one.name for one in again} == {one.name for one in drawn[:2]} and {one.at for one in again}.isdisjoint(
+        {one.at for one in drawn}
+    )
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="the clock's shim is compiled where it is used")

@@ -83,6 +83,31 @@ def test_a_run_that_keeps_losing_its_process_ends_crashed_and_gives_back_what_it
         assert not ledger.is_leased(lease_name("small")), "the next retraining would be refused for two hours"
 
 
+def test_a_retraining_that_is_cancelled_or_deleted_before_it_began_gives_its_claim_back(small_stack):
+    """As one that was handed over to a pool whose worker is away: it has no process that could."""
+
+    def waiting():
+        later = {"type": "SCHEDULED", "state_details": {"scheduled_time": "2199-01-01T00:00:00Z"}}
+        body = {"state": later, "parameters": {"folder": "never"}}
+        deployment = small_stack.call("GET", "/deployments/name/staged/cpu")["id"]
+        return small_stack.call("POST", f"/deployments/{deployment}/create_flow_run", body)["id"]
+
+    cancelled, deleted, kept = waiting(), waiting(), waiting()
+    with Ledger(small_stack.settings) as ledger:
+        for table, holder in (("one", cancelled), ("two", deleted), ("three", kept), ("four", "a person")):
+            assert ledger.lease(lease_name(table), holder=holder, seconds=7200)
+        said = small_stack.call("POST", f"/flow_runs/{cancelled}/set_state", {"state": {"type": "CANCELLED"}})
+        assert said["status"] == "ACCEPT"
+        small_stack.call("DELETE", f"/flow_runs/{deleted}")
+        deadline = time.monotonic() + 60
+        while ledger.is_leased(lease_name("one")) or ledger.is_leased(lease_name("two")):
+            assert time.monotonic() < deadline, small_stack.log("worker")
+            time.sleep(0.2)
+        assert [name for name, _ in ledger.leases(lease_name(""))] == [lease_name("three"), lease_name("four")]
+        ledger.release(lease_name("four"), holder="a person")
+    small_stack.call("DELETE", f"/flow_runs/{kept}")
+
+
 def test_the_whole_stack_killed_in_the_middle_finishes_the_run_after_a_restart(make_small_stack, tmp_path):
     stack = make_small_stack()
     run_id = begin(stack, tmp_path)

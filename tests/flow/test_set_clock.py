@@ -4,13 +4,16 @@ Prefect's server writes a state's time itself, so runs of another time are hande
 that jumps is `make bench NAME=faults`.
 """
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from uuid import uuid4
 
+import psutil
 import pytest
 from prefect.client.schemas.objects import FlowRun
-from prefect.states import Crashed, Running, Scheduled, State
+from prefect.states import Crashed, Pending, Running, Scheduled, State
 
 from flows import worker
 from flows.worker import PATIENCE, SETTLED, bring_forward, take_up
@@ -77,6 +80,22 @@ def test_a_run_scheduled_before_the_clock_was_set_back_begins_now():
     assert bring_forward(server, pool="cpu") == ["retrain"]
     [state] = server.set
     assert state.state_details.scheduled_time <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("offset", "scheduled", "is_ended"), [(600, 599, True), (0, 8, False), (600, -5, False)])
+def test_a_process_that_waits_for_a_time_that_was_is_ended_and_one_that_is_early_is_not(offset, scheduled, is_ended):
+    """Prefect hands a run's scheduled time on to the state that its process begins in; workers begin 10 s early."""
+    state = at(Pending(), offset)
+    state.state_details.scheduled_time = datetime.now(UTC) + timedelta(seconds=scheduled)
+    server = Server(state)
+    process = subprocess.Popen([sys.executable, "-Sc", "import time; time.sleep(60)"])
+    try:
+        living = {str(server.run.id): psutil.Process(process.pid)}
+        assert bool(bring_forward(server, pool="cpu", living=living)) is is_ended
+        assert (process.wait(10) < 0) if is_ended else (process.poll() is None)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_a_run_that_somebody_planned_for_later_is_left_alone():

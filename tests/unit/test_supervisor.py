@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from components.errors import PortTaken, ServiceDown, StackError, WorkspaceBusy
+from components.service_logs import prune_run_logs, rotate
 from components.settings import Settings
 from components.supervisor import (
     MARKER,
@@ -23,9 +24,7 @@ from components.supervisor import (
     free_port,
     is_running,
     leftovers,
-    prune_run_logs,
     read_stack,
-    rotate,
 )
 
 SLEEP = (sys.executable, "-Sc", "import time; time.sleep(60)")

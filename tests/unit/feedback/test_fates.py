@@ -69,7 +69,7 @@ def test_a_row_goes_from_received_to_measured_and_its_author_can_see_why(ledger,
         ledger, "library", data=DATA, model=MODEL, model_dir=model_dir, data_dir=data_dir, task=TASK
     )
     assert way(ledger, 1) == ["received", "admitted", "trained", "measured"]
-    assert way(ledger, 4) == ["received", "refused"]
+    assert way(ledger, 4) == ["received", "refused", "refused"], "it is no row that anything was trained on"
     assert ledger.fate_of("feedback-4")[-1].reason == "thumbs-down without correction"
     assert effect == fates.Effect(
         num_corrected=2,
@@ -127,3 +127,28 @@ def test_nothing_admitted_measures_nothing_and_loads_no_model(ledger, data_dir, 
         ledger, "library", data=DATA, model=MODEL, model_dir=tmp_path / "none", data_dir=data_dir, task=TASK
     )
     assert (effect.num_corrected, effect.corrected_now_right) == (0, None)
+
+
+def test_a_disliked_answer_is_asked_for_again_and_called_neither_better_nor_right(ledger, data_dir, give, model_dir):
+    for text, output in (("what is this", "django"), ("what is that", LABELS[-1]), ("read raw data", "django")):
+        give(text, output=output, kind="reject")
+    give("read raw data", output="django", correction="mne")
+    curated = rows_for_training(ledger, "library", ledger.cut(), task=TASK, data_dir=data_dir)
+    write_split(data_dir, "library", "feedback", curated.rows, task="classification")
+    fates.screened(ledger, curated, data=DATA)
+    answer = {"model": MODEL, "model_dir": model_dir, "data_dir": data_dir, "task": TASK}
+    for _ in range(2):  # taken again, it adds nothing
+        effect = fates.measured(ledger, "library", data=DATA, **answer)
+    [always] = {step.effect["output_after"] for one in (1, 2, 3) for step in ledger.fate_of(f"feedback-{one}")[2:]}
+    assert always == LABELS[-1]
+    last = {one: ledger.fate_of(f"feedback-{one}")[-1] for one in (1, 2, 3)}
+    assert [way(ledger, one) for one in (1, 2, 3)] == [["received", "refused", "refused"]] * 3
+    assert {one: step.effect["is_given_again"] for one, step in last.items()} == {
+        1: False,
+        2: True,
+        3: False,
+    }
+    assert "score_after" not in last[1].effect and last[1].model_version == MODEL.version
+    assert (last[3].effect["score_before"], last[3].effect["score_after"]) == (0.0, 0.0)
+    assert effect.num_corrected == 1, "what was disliked is no part of the effect's shares"
+    assert ledger.refusals("library") == {"thumbs-down without correction": 3}

@@ -19,8 +19,8 @@ FRESH_SECONDS = 2.0
 OLD_SECONDS = 20.0
 """An answer younger than this is shown at once while the store is asked again behind it: a page that is drawn again, or
 opened by the next person, does not wait for two hundred versions to be listed."""
-PATIENCE_SECONDS = 0.3
-"""So long it waits for the store all the same: most answer sooner."""
+PATIENCE_SECONDS = 0.05
+"""So long it waits for the store all the same: it is drawn again in seconds, with what the store will have said."""
 REFRESH_SECONDS = 4.0
 """How often a live page draws itself again."""
 

@@ -40,19 +40,23 @@ class Measures:
 
 def measures(ledger: Ledger, table: str) -> Measures:
     """Read from the ledger and its journal. Raises LedgerError."""
-    entries = [entry for entry in ledger.journal(model_name(table)) if entry.alias == "champion"]
+    name = model_name(table)
+    entries = [entry for entry in ledger.journal(name) if entry.alias == "champion"]
     done = [entry for entry in entries if entry.state == "done"]
     begun = {entry.move_id: entry.at for entry in entries if entry.state == "intended"}
     promotions = [entry for entry in done if entry.action == "promote"]
     rollbacks = [entry for entry in done if entry.action == "rollback"]
     last = rollbacks[-1] if rollbacks else None
     closing = None
+    complaints = ledger.first_complaints(name)
     for move in reversed(promotions):
         if move.from_version is None:
             continue
-        complaint = ledger.first_complaint(table, move.from_version)
-        answer = ledger.first_answer(table, move.to_version, after=move.at)
-        if complaint is not None and answer is not None and complaint < move.at:
+        complaint = complaints.get(move.from_version)
+        if complaint is None or complaint >= move.at:
+            continue
+        answer = ledger.first_answer(table, name, move.to_version, after=move.at)
+        if answer is not None:
             closing = Closing(complaint, move.from_version, move.at, move.to_version, answer)
             break
     num_numbered, num_rows = ledger.feedback_numbers()

@@ -216,18 +216,19 @@ class LedgerQueries:
         found: int | None = self._all(query)[0][0]
         return found
 
-    def first_complaint(self, table: str, model_version: int) -> float | None:
-        """When somebody first said that an answer of the version was wrong (seconds since the epoch), or None."""
+    def first_complaints(self, model_name: str) -> dict[int, float]:
+        """Version → when somebody first said that an answer of it was wrong (seconds since the epoch)."""
         wrong = feedback.c.kind.in_(("reject", "correct")) | (feedback.c.rating <= DISLIKED)
-        query = select(func.min(feedback.c.at)).join(answers, answers.c.request_id == feedback.c.request_id)
-        query = query.where(feedback.c.table_name == table, answers.c.model_version == model_version, wrong)
-        found: float | None = self._all(query)[0][0]
-        return found
+        query = select(answers.c.model_version, func.min(feedback.c.at))
+        query = query.join(feedback, answers.c.request_id == feedback.c.request_id)
+        query = query.where(answers.c.model_name == model_name, wrong).group_by(answers.c.model_version)
+        return {int(version): float(at) for version, at in self._all(query)}
 
-    def first_answer(self, table: str, model_version: int, *, after: float) -> float | None:
+    def first_answer(self, table: str, model_name: str, version: int, *, after: float) -> float | None:
         """When the version first answered after a time, or None."""
-        query = select(func.min(answers.c.at)).where(answers.c.table_name == table, answers.c.at >= after)
-        found: float | None = self._all(query.where(answers.c.model_version == model_version))[0][0]
+        by_version = (answers.c.table_name == table, answers.c.model_name == model_name)  # as the index has it
+        query = select(func.min(answers.c.at)).where(*by_version, answers.c.model_version == version)
+        found: float | None = self._all(query.where(answers.c.at >= after))[0][0]
         return found
 
     def feedback_numbers(self) -> tuple[int, int]:

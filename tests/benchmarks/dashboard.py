@@ -2,8 +2,9 @@
 
 1,000 runs in MLflow and in Prefect, 200 model versions, 100,000 answers and 20,000 feedback rows, put into the real
 schemas; MLflow, Prefect, the gateway and the dashboard run as processes, and Chromium looks. Time to content runs from
-the navigation to the page's content on the screen, in a window that has never been there (the browser's cache is warm
-after the first look); a reaction from a click to what it changes. MLflow's own pages are opened on the same store.
+the navigation to the page's content on the screen, by a browser that has been at the house before and has the scripts
+of Streamlit in its cache; `cold` is one that has not. An empty Streamlit page is opened in the same way, since no page
+can be sooner. A reaction runs from a click to what it changes. MLflow's own pages are opened on the same store.
 """
 
 import json
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from components.refs import ModelRef
 from components.settings import Settings
@@ -66,10 +67,24 @@ def mlflow_server(database: Path) -> Iterator[str]:
         process.wait(20)
 
 
-def fresh(browser: Browser) -> Page:
-    page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
-    page.set_default_timeout(PATIENCE_MS)
-    return page
+def fresh(browser: Browser) -> BrowserContext:
+    """With an empty cache of its own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
+def opened(browser: Browser, url: str, selector: str) -> tuple[float, float]:
+    """Seconds to what is looked for: in a browser that was never there, and in the same one afterwards; medians."""
+    cold, warm = [], []
+    for _ in range(REPEATS):
+        context = fresh(browser)
+        for times in (cold, warm):
+            page = context.new_page()
+            times.append(seconds_to(page, lambda page=page: page.goto(url), selector))  # type: ignore[misc]
+            page.close()
+        context.close()
+    return round(statistics.median(cold), 3), round(statistics.median(warm), 3)
 
 
 def seconds_to(page: Page, act: Callable[[], object], *selectors: str) -> float:
@@ -84,9 +99,9 @@ def settled(page: Page) -> None:
     page.wait_for_selector("[data-testid=stApp][data-test-script-state=notRunning]")
 
 
-def measure(browser: Browser, url: str, name: str) -> tuple[float, float]:
-    """Time to content, and the slower of two reactions: the language, and another page's heading."""
-    page = fresh(browser)
+def measure(browser: BrowserContext, url: str, name: str) -> tuple[float, float]:
+    """Time to content, and the slower of two reactions: the language, and what one does on the page itself."""
+    page = browser.new_page()
     path = "" if name == "ecosystem" else name
     content = seconds_to(page, lambda: page.goto(f"{url}/{path}"), CONTENT[name])
     settled(page)
@@ -97,7 +112,7 @@ def measure(browser: Browser, url: str, name: str) -> tuple[float, float]:
     page.locator(".b-title:text-matches('^[A-Z]')").first.wait_for()
     settled(page)
     reaction = max(switch, react(page, name))
-    page.context.close()
+    page.close()
     return content, reaction
 
 
@@ -114,21 +129,30 @@ def react(page: Page, name: str) -> float:
     return 0.0
 
 
-def mlflow_pages(browser: Browser, url: str) -> dict[str, float]:
+def mlflow_pages(browser: Browser, url: str) -> dict[str, dict[str, float]]:
     looks = {
-        "runs": ("/#/experiments/1", "text=/library-\\d+/"),
+        "runs": ("/#/experiments/1/runs", "text=/library-\\d+/"),
         "model": (f"/#/models/{stores.MODEL}", "text=/Version \\d+/"),
     }
-    found = {}
-    for name, (path, selector) in looks.items():
-        times = []
-        for _ in range(REPEATS):
-            page = fresh(browser)
-            page.set_default_timeout(30_000)
-            times.append(seconds_to(page, lambda page=page, path=path: page.goto(f"{url}{path}"), selector))  # type: ignore[misc]
-            page.context.close()
-        found[name] = round(statistics.median(times), 3)
-    return found
+    found = {name: opened(browser, url + path, selector) for name, (path, selector) in looks.items()}
+    return {name: {"cold_seconds": cold, "content_seconds": warm} for name, (cold, warm) in found.items()}
+
+
+@contextmanager
+def empty_page(folder: Path) -> Iterator[str]:
+    """A Streamlit page that says one word."""
+    script = folder / "empty.py"
+    script.write_text('import streamlit as st\nst.html("<p class=b-word>word</p>")\n', "utf-8")
+    port = free_port()
+    argv = [sys.executable, "-m", "streamlit", "run", str(script), "--server.port", str(port)]
+    argv += ["--server.address", "127.0.0.1", "--server.headless", "true", "--browser.gatherUsageStats", "false"]
+    process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_stcore/health", seconds=60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def main() -> None:
@@ -159,16 +183,20 @@ def main() -> None:
                     "BANYAN_WORKSPACE": str(bare.workspace.root), "BANYAN_MLFLOW_URL": mlflow_url,
                     "BANYAN_PREFECT_URL": prefect_url, "BANYAN_GATEWAY_URL": gateway_url,
                 }  # fmt: skip
-                with serve(environment, root) as url, sync_playwright() as playwright:
+                with serve(environment, root) as url, empty_page(root) as empty_url, sync_playwright() as playwright:
                     browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+                    empty = opened(browser, empty_url, ".b-word")
+                    say(f"an empty page: cold {empty[0]:.2f} s, then {empty[1]:.2f} s")
                     pages = look(browser, url)
                     peer = mlflow_pages(browser, mlflow_url)
                     browser.close()
     result = {
         "worst_content_seconds": max(one["content_seconds"] for one in pages.values()),
         "worst_reaction_seconds": max(one["reaction_seconds"] for one in pages.values()),
+        "worst_cold_seconds": max(one["cold_seconds"] for one in pages.values()),
+        "empty_streamlit_page": {"cold_seconds": empty[0], "content_seconds": empty[1]},
         "pages": pages,
-        "mlflow_content_seconds": peer,
+        "mlflow_pages": peer,
         "runs": RUNS, "versions": VERSIONS, "answers": ANSWERS, "feedback": FEEDBACK, "repeats": REPEATS, "seed": SEED,
         "cores": os.cpu_count(), "machine": platform.processor() or platform.machine(),
         "load": round(os.getloadavg()[0], 2),
@@ -181,15 +209,19 @@ def look(browser: Browser, url: str) -> dict[str, dict[str, float]]:
     """Page → medians; one look beforehand that is not counted, since a process imports what it first needs."""
     found = {}
     for name in PAGES:
-        first, _ = measure(browser, url, name)
-        taken = [measure(browser, url, name) for _ in range(REPEATS)]
+        context = fresh(browser)
+        first, _ = measure(context, url, name)
+        taken = [measure(context, url, name) for _ in range(REPEATS)]
+        context.close()
         content, reaction = (statistics.median(column) for column in zip(*taken, strict=True))
+        cold, _ = opened(browser, f"{url}/{'' if name == 'ecosystem' else name}", CONTENT[name])
         found[name] = {
             "content_seconds": round(content, 3),
             "reaction_seconds": round(reaction, 3),
+            "cold_seconds": cold,
             "first_seconds": round(first, 3),
         }
-        say(f"{name:11} content {content:.2f} s (first {first:.2f}), reaction {reaction:.2f} s")
+        say(f"{name:11} content {content:.2f} s, cold {cold:.2f} (first {first:.2f}), reaction {reaction:.2f}")
     return found
 
 

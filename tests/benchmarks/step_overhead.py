@@ -2,8 +2,9 @@
 
 The same model, batch, precision, optimiser and number of threads three times: the bare PyTorch step (forward, backward,
 optimiser), our loop with all it does besides (row order, dropout's seed, clipping, checks, progress), and the Trainer.
-Blocks of steps take turns, `REPEATS` times (default 3); the first steps of a block are not counted. The ratio is of the
-medians of all counted steps; `interval` is where 95 % of ratios of resampled steps lie. SIZES=0.8M,10M leaves some out.
+Short blocks of steps take turns, since a machine is faster in one minute than in the next; the first steps of a block
+are not counted. A turn's ratio is of its blocks' medians, and what is said is the median turn's; `interval` is where
+95 % of the medians of resampled turns lie. REPEATS multiplies the turns (default 1), SIZES=0.8M,10M leaves some out.
 Run it on a machine that does nothing else; where that cannot be had, CLOCK=cpu OMP_NUM_THREADS=1 counts the process's
 CPU time, which leaves out waiting for the core but not the caches that others use.
 """
@@ -39,11 +40,15 @@ Batch = dict[str, torch.Tensor]
 class Subject:
     """One size: a way to make its model anew, its batches, its recipe."""
 
-    def __init__(self, recipe: Any, make: Callable[[], Any], batch: Callable[[int], Batch], num_steps: int) -> None:
-        self.recipe, self.make, self.batch, self.num_steps = recipe, make, batch, num_steps
+    def __init__(
+        self, recipe: Any, make: Callable[[], Any], batch: Callable[[int], Batch], *, num_steps: int, num_turns: int
+    ) -> None:
+        self.recipe, self.make, self.batch, self.num_steps, self.num_turns = recipe, make, batch, num_steps, num_turns
 
 
-def gpt(name: str, *, layers: int, width: int, vocab_size: int, rows: int, length: int, steps: int) -> Subject:
+def gpt(
+    name: str, *, layers: int, width: int, vocab_size: int, rows: int, length: int, steps: int, turns: int
+) -> Subject:
     """A GPT of ours from nothing, on random tokens: what they say does not change how long a step takes."""
     from components.models.families import FAMILIES
     from components.training.device import attention
@@ -63,10 +68,10 @@ def gpt(name: str, *, layers: int, width: int, vocab_size: int, rows: int, lengt
         ids = torch.randint(vocab_size, (rows, length + 1), generator=torch.Generator().manual_seed(step))
         return {"input_ids": ids[:, :-1], "labels": ids[:, 1:]}
 
-    return Subject(recipe, make, batch, steps)
+    return Subject(recipe, make, batch, num_steps=steps, num_turns=turns)
 
 
-def smollm2(steps: int) -> Subject:
+def smollm2(steps: int, turns: int) -> Subject:
     """SmolLM2-135M by LoRA, as `summary` trains it: 4 rows of 73 tokens."""
     from components.assets import weights
     from components.models.pretrained import load_base
@@ -87,7 +92,7 @@ def smollm2(steps: int) -> Subject:
         ids = torch.randint(49152, (4, 74), generator=torch.Generator().manual_seed(step))
         return {"input_ids": ids[:, :-1], "labels": ids[:, 1:]}
 
-    return Subject(recipe, make, batch, steps)
+    return Subject(recipe, make, batch, num_steps=steps, num_turns=turns)
 
 
 def summed(model: Any, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -184,37 +189,34 @@ def trainer(subject: Subject, model: Any) -> list[float]:
 
 
 def ratio(ours_: list[float], theirs: list[float]) -> dict[str, Any]:
-    """Of medians, and where 95 % of those of resampled steps lie."""
+    """Of each turn's medians: the median turn's, and where 95 % of the medians of resampled turns lie."""
+    turns = [mine / other for mine, other in zip(ours_, theirs, strict=True)]
     dice = random.Random(0)
-    drawn = sorted(
-        statistics.median(dice.choices(ours_, k=len(ours_))) / statistics.median(dice.choices(theirs, k=len(theirs)))
-        for _ in range(2000)
-    )
-    found = statistics.median(ours_) / statistics.median(theirs)
-    return {"ratio": round(found, 4), "interval": [round(drawn[50], 4), round(drawn[1949], 4)]}
+    drawn = sorted(statistics.median(dice.choices(turns, k=len(turns))) for _ in range(2000))
+    return {"ratio": round(statistics.median(turns), 4), "interval": [round(drawn[50], 4), round(drawn[1949], 4)]}
 
 
 def measure(subject: Subject, repeats: int) -> dict[str, list[float]]:
-    """Seconds of every counted step, by who took it; the order changes from turn to turn."""
+    """Median seconds of a step in every turn, by who took it; the order changes from turn to turn."""
     ways: dict[str, Callable[[Subject, Any], list[float]]] = {"bare": bare, "ours": ours, "trainer": trainer}
     found: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats):
+    for turn in range(repeats * subject.num_turns):
         for name in sorted(ways, key=lambda way: (list(ways).index(way) + turn) % len(ways)):
-            found[name] += ways[name](subject, subject.make())[WARM_UP:]
+            found[name].append(statistics.median(ways[name](subject, subject.make())[WARM_UP:]))
     return found
 
 
 def main() -> None:
     transformers.logging.set_verbosity_error()
-    repeats = int(os.environ.get("REPEATS", "3"))
+    repeats = int(os.environ.get("REPEATS", "1"))
     subjects: dict[str, Callable[[], Subject]] = {
-        "0.8M": lambda: gpt("0.8M", layers=4, width=128, vocab_size=65, rows=12, length=64, steps=60),
-        "10M": lambda: gpt("10M", layers=6, width=384, vocab_size=4096, rows=8, length=128, steps=20),
-        "135M-lora": lambda: smollm2(steps=8),
+        "0.8M": lambda: gpt("0.8M", layers=4, width=128, vocab_size=65, rows=12, length=64, steps=22, turns=18),
+        "10M": lambda: gpt("10M", layers=6, width=384, vocab_size=4096, rows=8, length=128, steps=9, turns=9),
+        "135M-lora": lambda: smollm2(steps=6, turns=7),
     }
     wanted = os.environ.get("SIZES", ",".join(subjects)).split(",")
     threads = torch.get_num_threads()
-    print(f"{threads} threads, torch {torch.__version__}, {repeats} turns", flush=True)
+    print(f"{threads} threads, torch {torch.__version__}, turns × {repeats}", flush=True)
     vs_bare, vs_trainer, seconds, parameters = {}, {}, {}, {}
     for size in wanted:
         try:

@@ -213,7 +213,8 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
         Service(
             "mlflow",
             (
-                *(*python, "mlflow", "server", "--host", LOOPBACK, "--port", str(ports["mlflow"]), "--workers", "1"),
+                *(*python, "flows.mlflow_server", "server", "--workers", "1"),
+                *("--host", LOOPBACK, "--port", str(ports["mlflow"])),
                 *("--backend-store-uri", f"sqlite:///{workspace.mlflow / 'mlflow.db'}"),
                 *("--serve-artifacts", "--artifacts-destination", str(workspace.mlflow / "artifacts")),
             ),
@@ -303,7 +304,7 @@ def environment(settings: Settings, *, urls: Mapping[str, str], ports: Mapping[s
     }
     tracking = {
         "MLFLOW_TRACKING_URI": urls["mlflow"],
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 2 processes and 400 MB instead of 10 and 1.8 GB
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # else ten processes and 1.8 GB
     }
     sharing = {
         # Threads that wait sleep instead of spinning. Where other processes want the cores too, spinning costs all:

@@ -53,7 +53,8 @@ def say(text: str) -> None:
 @contextmanager
 def mlflow_server(database: Path) -> Iterator[str]:
     port = free_port()
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{database}", "--serve-artifacts"]
     argv += ["--artifacts-destination", str(database.with_name("artifacts"))]
     env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}

@@ -169,7 +169,8 @@ def measure(folder: Path, settings: Settings) -> tuple[dict[str, list[dict[str, 
     urls = {"BANYAN_MLFLOW_URL": f"http://127.0.0.1:{mlflow}", "BANYAN_GATEWAY_URL": f"http://127.0.0.1:{gateway}"}
     env = {**os.environ, **urls, "BANYAN_WORKSPACE": str(workspace), "BANYAN_GATEWAY_PORT": str(gateway)}
     env |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(mlflow), "--workers", "1"]
+    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(mlflow)]
+    argv += ["--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--serve-artifacts"]
     argv += ["--artifacts-destination", str(folder / "artifacts")]
     serve = [sys.executable, "-m", "components.serving.app"]

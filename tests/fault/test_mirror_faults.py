@@ -32,7 +32,7 @@ class Server:
         self.process: subprocess.Popen | None = None
 
     def start(self) -> None:
-        argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(self.port)]
         argv += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
         env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -58,7 +58,8 @@ RECIPE = Finetune(
 def mlflow(tmp_path_factory):
     root = tmp_path_factory.mktemp("mlflow")
     port = free_port(43000, host="127.0.0.1")
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (root / "log").open("w") as log:

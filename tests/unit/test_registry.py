@@ -39,7 +39,8 @@ def url(tmp_path_factory) -> Iterator[str]:
     """An MLflow server of our own, as the stack starts it."""
     root = tmp_path_factory.mktemp("mlflow")
     address = f"http://127.0.0.1:{(port := free_port())}"
-    argv = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--serve-artifacts"]
     argv += ["--artifacts-destination", str(root / "artifacts")]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}

@@ -10,7 +10,7 @@ from components.errors import ParityMismatch
 from components.evaluation.parity import Probe, Reference
 from components.models import pretrained
 from components.recipes import Finetune
-from components.serving.scoring import Read, reads_of
+from components.serving.scoring import Read, reads_of, says_of
 from components.tasks import get_task
 from components.tasks.base import IGNORED, Task, Writer
 from components.tasks.writing import body_and_head, positions
@@ -171,7 +171,9 @@ class Trainer:
             mine = -sum(sum(read.values) for read in reads)
         else:
             mine = -sum(
-                math.log(max(read.values[one["labels"]], 1e-30)) for one, read in zip(examples, reads, strict=True)
+                math.log(max(value, 1e-30))
+                for one, read in zip(examples, reads, strict=True)
+                for value in _said(read.values, one["labels"])
             )
         few = 0.02 if self.precision != "float32" else 1e-3
         if not abs(float(loss) - mine) <= few * max(1.0, abs(mine)):
@@ -196,8 +198,8 @@ class Trainer:
             ids[i, at], mask[i, at] = torch.tensor(read.ids, dtype=torch.long), 1
         if not writes:
             out = self.model(input_ids=ids, attention_mask=mask)
-            inputs, is_number = {"input_ids": ids, "attention_mask": mask}, self._task.head == "regressor"
-            yield from (list(one.values) for one in reads_of(out, inputs, is_number=is_number))
+            inputs = {"input_ids": ids, "attention_mask": mask}
+            yield from (list(one.values) for one in reads_of(out, inputs, says=says_of(self._task)))
             return
         body, head = body_and_head(self.model)
         hidden = body(input_ids=ids, attention_mask=mask, position_ids=positions(mask), use_cache=False)
@@ -222,3 +224,10 @@ class Trainer:
             use_cache=False,
         ).logits  # (1, T, V)
         return logits.float().log_softmax(-1).gather(-1, written[..., None])[0, :, 0].tolist()
+
+
+def _said(values: Sequence[float], labels: int | Sequence[float]) -> list[float]:
+    """How likely a head finds what is right: one label, or of each whether the text has it."""
+    if not isinstance(labels, Sequence):
+        return [values[labels]]
+    return [value if has else 1 - value for value, has in zip(values, labels, strict=True)]

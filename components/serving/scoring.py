@@ -6,10 +6,10 @@ tokens given instead of chosen; of other models every call that the task makes w
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.serving.decoding import Decodes, Draft, Sampling
-from components.tasks.base import Task
+from components.tasks.base import Task, column_type
 
 if TYPE_CHECKING:
     import torch
@@ -80,11 +80,11 @@ def overheard(
     if not together:
         found = []
         for text in texts:
-            ear = _Ear(model)
+            ear = _Ear(model, task)
             task.answer(ear, tokenizer, [text])  # type: ignore[arg-type]
             found.append(ear.reads)
         return found
-    ear = _Ear(model)
+    ear = _Ear(model, task)
     task.answer(ear, tokenizer, list(texts))  # type: ignore[arg-type]
     return [ear.reads]
 
@@ -92,29 +92,45 @@ def overheard(
 class _Ear:
     """A model that remembers its calls."""
 
-    def __init__(self, model: Any) -> None:
-        self._model = model
+    def __init__(self, model: Any, task: Task) -> None:
+        self._model, self._says = model, says_of(task)
         self.reads: list[Read] = []
 
     def __call__(self, **inputs: "torch.Tensor") -> Any:
         out = self._model(**inputs)
-        self.reads += reads_of(out, inputs, is_number=getattr(self.config, "problem_type", None) == "regression")
+        self.reads += reads_of(out, inputs, says=self._says)
         return out
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
 
-def reads_of(out: Any, inputs: "Mapping[str, torch.Tensor]", *, is_number: bool = False) -> Iterator[Read]:
+Says = Literal["one", "each", "number"]
+"""Whether a head says one out of all, each label by itself, or a number."""
+
+
+def says_of(task: Task) -> Says:
+    """What a task's head says: a classifier whose answers are lists says each label by itself."""
+    if task.head == "regressor":
+        return "number"
+    is_set = task.head == "classifier" and column_type(task, task.columns[1]) == "json"
+    return "each" if is_set else "one"
+
+
+def reads_of(out: Any, inputs: "Mapping[str, torch.Tensor]", *, says: Says = "one") -> Iterator[Read]:
     """What a head said in one call: a `Read` a row; padding is left out. Probabilities; of a regressor the number."""
     for row, mask in enumerate(inputs["attention_mask"].bool()):
         if getattr(out, "start_logits", None) is not None:  # of spans: which token is the first, which the last
             said = [out.start_logits[row][mask], out.end_logits[row][mask]]  # (T,) each
         else:  # a tagger's (T, tags), a classifier's (labels,)
             said = [out.logits[row][mask] if out.logits.dim() == 3 else out.logits[row]]
-        values = [v for one in said for v in (one.float() if is_number else one.float().softmax(-1)).flatten().tolist()]
+        values = [value for one in said for value in _values(one.float(), says).flatten().tolist()]
         ids = tuple(inputs["input_ids"][row][mask].tolist())
         yield Read(ids, len(ids), tuple(values))
+
+
+def _values(logits: "torch.Tensor", says: Says) -> "torch.Tensor":
+    return logits if says == "number" else logits.sigmoid() if says == "each" else logits.softmax(-1)
 
 
 def generated(

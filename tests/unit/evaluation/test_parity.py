@@ -38,7 +38,7 @@ def table(folder: Path, *, task: str, **columns: list[str]) -> Path:
     every["id"] = every["text"].map(tables.content_id)
     for split, rows in (("train", every[:50]), ("test", every[50:])):
         tables.write_split(folder, "topics", split, rows, task=task)
-    labels = sorted(set(columns.get("label", [])))
+    labels = sorted(get_task(task).labels(columns.get("label", columns.get("labels", []))))
     tables.write_table_info(folder, "topics", task=task, labels=labels, licences={"t": "t"})
     return folder
 
@@ -102,6 +102,22 @@ def test_a_classifier_that_serves_what_was_trained_passes_with_all_its_probabili
     found = check(engine(classifier, task="classification"), expected_labels)
     assert found.passed, str(found)
     assert (found.num_probes, found.num_values) == (len(expected_labels.probes), 2 * 3 * len(expected_labels.probes))
+
+
+def test_of_sets_of_labels_each_is_compared_by_itself(classifier, tmp_path):
+    from safetensors.torch import load_file, save_file
+
+    sets = [json.dumps(sorted({LABELS[i % 3], LABELS[i % 2]} if i % 4 else ())) for i in range(60)]
+    data = table(tmp_path / "sets", task="multilabel", labels=sets)
+    recipe = CLASSIFY.model_copy(update={"task": "multilabel"})
+    wanted = reference(recipe, model_dir=classifier, weights_dir=classifier, data_dir=data)  # its loss adds up
+    found = check(engine(classifier, task="multilabel"), wanted)
+    assert found.passed, str(found)
+    folder = Path(shutil.copytree(classifier, tmp_path / "copy"))
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"] += 1.0  # of one label out of all it would change nothing
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert not check(engine(folder, task="multilabel"), wanted).passed
 
 
 def test_a_template_that_is_skewed_is_found_at_the_first_token_of_it(writer, expected, monkeypatch):

@@ -68,7 +68,7 @@ def test_what_the_engine_reads_is_the_number_and_not_a_share(trained):
     inputs = tokenizer(["a splendid meal", "a dreadful meal"], return_tensors="pt", padding=True)
     with torch.inference_mode():
         out = model(**inputs)
-    said = [one.values[0] for one in reads_of(out, inputs, is_number=True)]
+    said = [one.values[0] for one in reads_of(out, inputs, says="number")]
     assert said == pytest.approx(out.logits.flatten().tolist())
     assert said[0] > 0.5 and said[1] < -0.5
 

@@ -1,7 +1,5 @@
 """Parts of pages in which somebody does something: ask, judge, retrain, turn a page."""
 
-import json
-
 import streamlit as st
 
 from components.ledger.schema import FATES
@@ -11,7 +9,7 @@ from dashboard.state import REFRESH_SECONDS, memory, read, stores
 from dashboard.stores import PAGE_ROWS
 from dashboard.text import Words
 from dashboard.viewmodels.feedback import is_mostly_scripted, row_lines
-from dashboard.viewmodels.playground import fate_steps
+from dashboard.viewmodels.playground import fate_steps, right_labels
 from dashboard.viewmodels.shapes import Box, notice
 
 # ---------------------------------------------------------------- playground
@@ -68,9 +66,9 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
         st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         if seat.labels and seat.task == "multilabel":
-            hint = say("playground.correction.choose")
-            some = st.multiselect(say("playground.correct"), seat.labels, placeholder=hint, width=260)
-            right = json.dumps(some, ensure_ascii=False) if some else None
+            hint, none = say("playground.correction.several"), say("playground.correction.none")
+            some = st.multiselect(say("playground.correct"), [*seat.labels, none], placeholder=hint, width=260)
+            right = right_labels(some, none=none)
         elif seat.labels:
             others = [label for label in seat.labels if label != answered.output]
             hint = say("playground.correction.choose")

@@ -366,6 +366,8 @@ EN: Mapping[str, str] = {
     "playground.correct": "I know better",
     "playground.correction": "The right answer",
     "playground.correction.choose": "Choose the right label",
+    "playground.correction.several": "Choose the right labels",
+    "playground.correction.none": "(none of them)",
     "playground.send": "Send the correction",
     "playground.sent": "Kept. What becomes of it is shown here and on the feedback page.",
     "playground.id": "Its id, for looking it up: {id}",

@@ -339,6 +339,8 @@ ZH: Mapping[str, str] = {
     "playground.correct": "我来更正",
     "playground.correction": "正确答案",
     "playground.correction.choose": "选择正确的标签",
+    "playground.correction.several": "选择所有正确的标签",
+    "playground.correction.none": "（都不是）",
     "playground.send": "提交更正",
     "playground.sent": "已保存。去向会显示在此处和反馈页面。",
     "playground.id": "反馈编号（可用于查询）：{id}",

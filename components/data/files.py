@@ -68,7 +68,7 @@ def read_file(
         if required and column not in taken.header:
             raise MappingError(
                 f"{recipe.address} has no column {column!r} for {ours}; its columns are: {', '.join(taken.header)}",
-                f"name the right one in the recipe's columns, e.g. {ours}: {next(iter(taken.header), 'text')}",
+                f"name the right one: --columns {ours}={next(iter(taken.header), 'text')}, or in a recipe's columns",
             )
     rows: list[Row] = []
     num_shortened = 0
@@ -200,7 +200,12 @@ def _plain(cell: Any, column: str, task: Task | None) -> str:
     """A cell as clean text, by what its column holds. ValueError: bytes that are no text."""
     if column in OPTIONAL:
         return clean_prose(_text(cell))
-    return _CLEANERS["lines" if task is None else column_type(task, column)](_text(cell))
+    kind = "lines" if task is None else column_type(task, column)
+    if kind in {"line", "lines"} and isinstance(cell, list) and all(isinstance(one, str) for one in cell):
+        is_answer = task is not None and column == task.columns[1]
+        # a text's sentences, each on a line of its own where the column has lines; of several right answers the first
+        cell = ("\n" if kind == "lines" else " ").join(cell[:1] if is_answer else cell)
+    return _CLEANERS[kind](_text(cell))
 
 
 def _text(cell: Any) -> str:

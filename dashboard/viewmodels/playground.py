@@ -1,5 +1,6 @@
 """The playground: an answer with what is known of it, and what became of the feedback on it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -51,8 +52,9 @@ def answer_view(answered: Answered, words: Words) -> AnswerView:
         caption = words("playground.by", model=model)
     else:
         caption = words("playground.sure", confidence=words.percent(answered.confidence, decimals=0), model=model)
+    said = _labels(answered.output)
     alternatives = tuple(
-        Bar(label, share, words.percent(share), "strong" if label == answered.output else "plain")
+        Bar(label, share, words.percent(share), "strong" if label in said else "plain")
         for label, share in answered.alternatives[:5]
     )
     generation = ", ".join(f"{name} {value}" for name, value in sorted((receipt.get("generation") or {}).items()))
@@ -64,6 +66,20 @@ def answer_view(answered: Answered, words: Words) -> AnswerView:
         Fact(words("playground.receipt.generation"), generation),
     ]
     return AnswerView(answered.output, caption, alternatives, tuple(fact for fact in facts if fact.value))
+
+
+def right_labels(chosen: Sequence[str], *, none: str) -> str | None:
+    """The correction that somebody has put together, as the task writes it; `none` says that no label is right."""
+    return json.dumps([label for label in chosen if label != none], ensure_ascii=False) if chosen else None
+
+
+def _labels(output: str) -> set[str]:
+    """What was said: one label, or each of a list."""
+    try:
+        found = json.loads(output)
+    except ValueError:
+        return {output}
+    return {output, *(map(str, found) if isinstance(found, list) else ())}
 
 
 def fate_steps(history: Sequence[Fate], words: Words) -> tuple[FateStep, ...]:

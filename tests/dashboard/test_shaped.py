@@ -3,6 +3,8 @@
 import json
 
 from dashboard.records import Answered
+from dashboard.text import Words
+from dashboard.viewmodels.playground import answer_view, right_labels
 from dashboard.viewmodels.shaped import Piece, examples, shaped
 
 
@@ -64,3 +66,18 @@ def test_the_examples_of_a_prompt_are_its_docstrings() -> None:
 def test_what_is_not_in_the_tasks_form_is_shown_as_it_came() -> None:
     for task in ("entities", "question_answering"):
         assert shaped(answered("a text", "I do not know."), task).pieces == (Piece("I do not know."),)
+
+
+def test_of_a_set_of_labels_those_that_were_said_stand_out_and_none_is_a_correction_too() -> None:
+    weighed = (("loops", 0.9), ("raises", 0.7), ("yields", 0.1))
+    receipt = {"model": "m", "version": 1, "request_id": "r"}
+    one = Answered("r", "t", "what?", '["loops", "raises"]', 0.6, weighed, receipt)
+    view = answer_view(one, Words("en"))
+    assert [bar.tone for bar in view.alternatives] == ["strong", "strong", "plain"]
+    assert (
+        answer_view(Answered("r", "t", "what?", "loops", 0.6, weighed, receipt), Words("en")).alternatives[0].tone
+        == "strong"
+    )
+    assert right_labels(["yields"], none="(none)") == '["yields"]'
+    assert right_labels(["(none)"], none="(none)") == "[]"
+    assert right_labels([], none="(none)") is None

@@ -1,3 +1,5 @@
+import json
+
 import pandas as pd
 import pytest
 
@@ -57,7 +59,7 @@ def test_a_missing_column_says_which_there_are(tmp_path):
     path = _file(tmp_path, "a.csv", "review,stars\nfine,5\n")
     with pytest.raises(MappingError, match=r"no column 'text'.*its columns are: review, stars") as caught:
         _read(path)
-    assert "text: review" in caught.value.remedy
+    assert "--columns text=review" in caught.value.remedy
 
 
 def test_a_mapping_to_a_column_that_the_task_does_not_have_is_a_mistake(tmp_path):
@@ -154,3 +156,15 @@ def test_a_corpus_needs_no_answers(tmp_path):
 def test_code_to_summarise_keeps_its_lines(tmp_path):
     path = _file(tmp_path, "a.jsonl", '{"text": "def f():\\n    return 1\\n", "target": "Give one."}\n')
     assert _read(path, task="summarisation")[0].text == "def f():\n    return 1"
+
+
+def test_a_list_of_sentences_is_their_text_and_of_several_right_answers_the_first_counts(tmp_path):
+    rows = [{"text": ["One thing.", "Another."], "target": ["Things.", "Some things."]}, {"text": [], "target": ["x"]}]
+    path = _file(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert _pairs(_read(path, task="summarisation")) == [("One thing.\nAnother.", "Things.")]
+    frame = pd.DataFrame(rows[:1])
+    frame.to_parquet(tmp_path / "a.parquet")
+    assert _pairs(_read(tmp_path / "a.parquet", task="summarisation")) == [("One thing.\nAnother.", "Things.")]
+    rows = [{"text": ["to", "be"], "label": ["a", "b"]}, {"text": "or", "label": "c"}]
+    path = _file(tmp_path, "b.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    assert [answer for _, answer in _pairs(_read(path))] == ['["a", "b"]', "c"]  # a label is no text

@@ -187,30 +187,34 @@ class Inflictor(threading.Thread):
         super().__init__(name="inflictor", daemon=True)
         self._installation, self._clock = installation, clock
         self._draws = random.Random(repr(faults))
-        self._faults = faults
+        self._waiting = list(faults)
         self._person: threading.Thread | None = None
         self.done: list[Fault] = []
         self.said: list[str] = []
         self.is_over = threading.Event()
         self.error: BaseException | None = None
 
+    @property
+    def has_more(self) -> bool:
+        """Whether faults are still to come."""
+        return self.is_alive() and bool(self._waiting)
+
     def run(self) -> None:
         begun = time.monotonic()
         ends: list[tuple[float, Callable[[], None]]] = []
-        waiting = list(self._faults)
 
         def later(seconds: float, end: Callable[[], None]) -> None:
             ends.append((time.monotonic() - begun + seconds, end))
 
         try:
-            while ends or (waiting and not self.is_over.is_set()):
+            while ends or (self._waiting and not self.is_over.is_set()):
                 now = time.monotonic() - begun
                 for due in [end for end in ends if end[0] <= now]:
                     ends.remove(due)
                     due[1]()
-                for fault in [one for one in waiting if one.at <= now]:
+                for fault in [one for one in self._waiting if one.at <= now]:
                     if hit := self._inflict(fault, later):
-                        waiting.remove(fault)
+                        self._waiting.remove(fault)
                         self.done.append(fault)
                         self.said.append(f"{fault}: at {now:.1f}, {hit}")
                 time.sleep(0.05)

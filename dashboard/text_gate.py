@@ -182,6 +182,11 @@ GATE: Mapping[str, tuple[str, str]] = {
         "最近一次回滚：从日志首条记录到别名移动完成。",
     ),
     "measures.back.none": ("Nobody has gone back yet.", "尚未回滚过。"),
+    "measures.dropped": ("Requests dropped in going back", "回滚中丢弃的请求"),
+    "measures.dropped.note": (
+        "Of the newest roll-back and the ten seconds after: requests that the gateway did not answer by its own fault.",
+        "最近一次回滚及其后十秒内，因网关自身原因未得到回答的请求。",
+    ),
     "measures.lost": ("Feedback rows lost", "丢失的反馈行"),
     "measures.lost.note": (
         "{count} rows are there; each number that was ever given out should have its row.",

@@ -238,7 +238,7 @@ def train(
     """Train by a recipe, evaluate, gate and register; by a search's, find out first what to train by."""
     from flows.outcomes import model_outcome
     from flows.own import by_hash, gathered, training_request
-    from flows.policies import pool_of
+    from flows.places import place_of
 
     settings = read_settings()
     flow, given, chosen = training_request(recipe, table=table, changes=set_ or [])
@@ -250,7 +250,9 @@ def train(
         rehearsed = dry_run_on_newest(gathered(chosen, settings), settings=settings)
         say(as_json, asdict(rehearsed), *rehearsed.lines(), f"Next: banyan train {recipe}")
         return
-    pool = pool or pool_of(chosen)
+    if pool is None:
+        pool, why = place_of(chosen, settings=settings)
+        print(why, file=sys.stderr, end="\n" if why else "")
     given |= by_hash(settings, pool=pool)
     run = run_on_worker(settings, f"{flow}/{pool}", given, as_json=as_json)
     if chosen.kind != "pretrain":

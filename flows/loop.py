@@ -3,7 +3,7 @@
 from prefect import flow
 
 from components.recipes import Loop
-from flows import policies, steps
+from flows import places, policies, steps
 
 
 @flow(flow_run_name="loop {recipe.name}", **policies.KEPT)
@@ -12,10 +12,11 @@ def loop(recipe: Loop, force: bool = False) -> None:
     plan = policies.plan(recipe)
     steps.fetch(plan.assets, plan.bases)
     data = steps.stage("ingest", "ingest/cpu", {"recipe": plan.ingest, "force": force})
-    steps.stage("pretrain", policies.place_of(plan.pretrain), {"recipe": plan.pretrain, "data": data, "force": force})
+    base = {"recipe": plan.pretrain, "data": data, "force": force}
+    steps.stage("pretrain", places.deployment_of(plan.pretrain), base)
     for tuned in plan.finetune:
         given = {"recipe": tuned, "data": data, "force": force}
-        steps.stage(f"finetune {tuned.table}", policies.place_of(tuned), given)
+        steps.stage(f"finetune {tuned.table}", places.deployment_of(tuned), given)
     steps.await_champion(recipe.rater.table)
     steps.rate(recipe.rater)
     steps.await_retraining(recipe.rater.table)
@@ -23,4 +24,4 @@ def loop(recipe: Loop, force: bool = False) -> None:
     control = steps.control_of(plan.rated)
     if control is not None:
         given = {"recipe": control[0], "data": control[1], "force": force}
-        steps.stage("control", policies.place_of(control[0]), given)
+        steps.stage("control", places.deployment_of(control[0]), given)

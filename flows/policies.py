@@ -202,13 +202,8 @@ def of_this_run(context: "TaskRunContext", given: dict[str, Any]) -> str:
 
 
 def pool_of(recipe: Pretrain | Finetune) -> Literal["cpu", "gpu"]:
-    """The work pool that a training needs: one with `device: cuda` a machine with a GPU; any other runs anywhere."""
+    """The work pool that a recipe asks for: with `device: cuda` a machine with a GPU; any other runs anywhere."""
     return "gpu" if recipe.device == "cuda" else "cpu"
-
-
-def place_of(recipe: Pretrain | Finetune) -> str:
-    """The deployment that trains by the recipe, in the pool that it needs."""
-    return f"{recipe.kind}/{pool_of(recipe)}"
 
 
 # ---------------------------------------------------------------- defaults and ends

@@ -29,7 +29,7 @@ from components.training import verify as verification
 from components.training.run import TrainingRun
 from components.training.search import Found
 from components.training.verify import Verification
-from flows import policies, shown, waiting
+from flows import places, policies, shown, waiting
 from flows.unchanged import step
 
 _TRIED = {**policies.RETRIES, "retry_condition_fn": policies.only_transient}
@@ -250,8 +250,13 @@ def consume(collected: Collected, judgement: Judgement | None) -> None:
 @step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="where {table} is retrained")
 def hand_over(table: str, recipe: Finetune, given: dict[str, Any]) -> str | None:
     """The run in another pool that does this retraining instead, where its recipe needs one; None: it goes on here."""
-    pool, settings, ours = policies.pool_of(recipe), load_settings(), str(flow_run.id)
-    if pool == "cpu" or placed.name != "cpu":
+    settings, ours = load_settings(), str(flow_run.id)
+    if placed.name != "cpu":
+        return None
+    pool, why = places.place_of(recipe, settings=settings)
+    if why:
+        shown.line(why)
+    if pool == "cpu":
         return None
     newest = versioning.head(settings)
     given = given | {"data": newest and newest.model_dump(mode="json")}

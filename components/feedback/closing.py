@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from components.ledger.store import Ledger
 from components.registry import model_name
 
+FOLLOW_SECONDS = 10.0
+"""Within which a gateway answers with the version before, model loaded: five times what is asked of it."""
+
 
 @dataclass(frozen=True)
 class Closing:
@@ -33,6 +36,8 @@ class Measures:
     num_rollbacks: int
     rollback_seconds: float | None
     """Of the newest: from when it was written down until the alias had moved."""
+    rollback_dropped: int | None
+    """Requests to the table that got no answer meanwhile, and in the ten seconds in which gateways follow."""
     num_rows: int
     num_lost: int
     """Numbers that feedback was acknowledged under and that no row has."""
@@ -47,6 +52,7 @@ def measures(ledger: Ledger, table: str) -> Measures:
     promotions = [entry for entry in done if entry.action == "promote"]
     rollbacks = [entry for entry in done if entry.action == "rollback"]
     last = rollbacks[-1] if rollbacks else None
+    since = begun.get(last.move_id) if last else None
     closing = None
     complaints = ledger.first_complaints(name)
     for move in reversed(promotions):
@@ -64,7 +70,10 @@ def measures(ledger: Ledger, table: str) -> Measures:
         closing=closing,
         num_promotions=len(promotions),
         num_rollbacks=len(rollbacks),
-        rollback_seconds=last.at - begun[last.move_id] if last and last.move_id in begun else None,
+        rollback_seconds=last.at - since if last and since is not None else None,
+        rollback_dropped=ledger.num_failed(table, since=since, until=last.at + FOLLOW_SECONDS)
+        if last and since is not None
+        else None,
         num_rows=num_rows,
         num_lost=num_numbered - num_rows,
     )

@@ -27,6 +27,7 @@ from components.ledger.schema import (
     costs,
     counters,
     cuts,
+    failures,
     fates,
     feedback,
     journal,
@@ -215,6 +216,13 @@ class LedgerQueries:
         query = select(func.max(fates.c.model_version)).join(feedback, mine).where(_answered())
         found: int | None = self._all(query)[0][0]
         return found
+
+    def num_failed(self, table: str, *, since: float, until: float) -> int:
+        """Requests to a table that got no answer between two times (seconds since the epoch, counted by the second)."""
+        query = select(func.coalesce(func.sum(failures.c.num_requests), 0)).where(
+            failures.c.table_name == table, failures.c.at >= int(since), failures.c.at <= until
+        )
+        return int(self._all(query)[0][0])
 
     def first_complaints(self, model_name: str) -> dict[int, float]:
         """Version → when somebody first said that an answer of it was wrong (seconds since the epoch)."""

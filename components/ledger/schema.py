@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The newest revision in `migrations/versions`: a change of these tables is a new one there."""
 
 FeedbackKind = Literal["approve", "reject", "correct", "rate", "prefer", "comment"]
@@ -196,6 +196,18 @@ appeals = Table(
     Column("why", Text, nullable=False),
 )
 """Refusals that an operator overruled: the next cut admits the row."""
+
+failures = Table(
+    "failures",
+    metadata,
+    Column("sequence", serial, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),  # whole seconds
+    Column("table_name", String(64), nullable=False),
+    Column("error", String(64), nullable=False),
+    Column("num_requests", Integer, nullable=False),
+    Index("failures_by_table", "table_name", "at"),
+)
+"""Requests that got no answer for a reason of the gateway's own; with nothing of what was asked."""
 
 costs = Table(
     "costs",

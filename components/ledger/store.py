@@ -33,6 +33,7 @@ from components.ledger.schema import (
     appeals,
     costs,
     cuts,
+    failures,
     fates,
     feedback,
     journal,
@@ -429,6 +430,13 @@ class Ledger(OutboxRows):
             _insert_new(connection, verdicts, [row])
             if test_set:
                 _insert_new(connection, looks, [seen])
+
+    def record_failures(self, counts: Mapping[tuple[float, str, str], int]) -> None:
+        """Keep how many requests got no answer: (second since the epoch, table, error) → requests."""
+        named = [dict(zip(("at", "table_name", "error"), key, strict=True)) for key in counts]
+        rows = [row | {"num_requests": count} for row, count in zip(named, counts.values(), strict=True)]
+        with self._database.write() as connection:
+            connection.execute(failures.insert(), rows)
 
     def record_cost(
         self,

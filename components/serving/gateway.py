@@ -25,6 +25,7 @@ from components.serving.auth import Door
 from components.serving.batching import Batcher, Engine
 from components.serving.champions import Champions, watching
 from components.serving.decoding import Draft, Sampling, Written
+from components.serving.failures import Failures
 from components.serving.messages import MAX_INPUT_CHARS
 from components.serving.metrics import Metrics
 from components.serving.receipts import Receipt, issue
@@ -68,6 +69,7 @@ class Gateway:
             count_refusal=lambda reason: metrics.refusals.labels(reason).inc(),
         )
         self.shadows = Shadows(self)
+        self.failures = Failures(self.on_ledger)
         self.writings: set[Writing] = set()
         self._ledger, self._was_given = ledger, ledger is not None
         self._threads = ThreadPoolExecutor(LEDGER_THREADS, "ledger")
@@ -84,10 +86,17 @@ class Gateway:
         async with watching(self.champions):
             yield
         await self.shadows.close()
+        await self.failures.close()
         await asyncio.gather(*(writing.said for writing in self.writings), return_exceptions=True)
         self._threads.shutdown()
         if self._ledger is not None and not self._was_given:
             self._ledger.close()
+
+    def failed(self, table: str, err: Exception) -> None:
+        """Counts a request that ended so: among the metrics, and in the ledger where the fault is ours."""
+        self.metrics.requests.labels(table, type(err).__name__).inc()
+        if problems.is_ours(err):
+            self.failures.count(table, err)
 
     def traffic(self) -> Traffic:
         """The splits; blocks."""
@@ -201,7 +210,7 @@ class Writing:
         self.engine = batcher.engine
         # The id stands from the first piece on; what is drawn here belongs to the receipt.
         self.receipt = receipt_of(self.engine, sampling)
-        self._gateway = gateway
+        self._gateway, self._table = gateway, table
         self._pieces: asyncio.Queue[str | None] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         self._is_closed = False
@@ -210,6 +219,10 @@ class Writing:
         self.said: asyncio.Task[Said] = asyncio.create_task(self._finish(table, text, subject))
         self.said.add_done_callback(self._settle)
         gateway.writings.add(self)
+
+    def failed(self, err: Exception) -> None:
+        """Counts that it ended so, where the status was sent before."""
+        self._gateway.failed(self._table, err)
 
     async def pieces(self) -> AsyncIterator[str]:
         """The answer's text as it is written; ends when there is no more, before the answer is kept.

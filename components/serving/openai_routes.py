@@ -208,7 +208,7 @@ async def _complete(
             finally:
                 writing.close()
     except Exception as err:
-        count(table, type(err).__name__).inc()
+        gateway.failed(table, err)
         raise
     count(table, "answered").inc()
     gateway.metrics.seconds.labels(table).observe(time.perf_counter() - started)
@@ -312,6 +312,7 @@ async def _told(
         try:
             said = await writing.said
         except Exception as err:  # blanket: the edge; the status was sent long ago
+            writing.failed(err)
             yield event(problems.as_error(err))
             return
         for last in _end(said, head | (more(said.answer.output) if more else {}), piece, wants_usage):

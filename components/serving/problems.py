@@ -59,6 +59,14 @@ def as_error(err: Exception) -> dict[str, Any]:
     return content
 
 
+def is_ours(err: Exception) -> bool:
+    """Whether a request failed by a fault of the gateway's (500 and up), and not of whoever asked."""
+    if isinstance(err, BanyanError):
+        return _status(err) >= 500
+    asked = (RequestValidationError, HTTPException, NotAuthorised, NotAllowed, TooFast, ClientLeft, TooLarge)
+    return not isinstance(err, (*asked, NotFound, Conflict, Unprocessable))
+
+
 def install(app: FastAPI) -> None:
     """Register the handlers."""
     for kind, handler in (
@@ -142,16 +150,22 @@ def _answer_ours(_: Request, err: BanyanError) -> JSONResponse:
     return _ours(err)
 
 
+def _status(err: BanyanError) -> int:
+    return 404 if isinstance(err, NoChampion) else 503 if isinstance(err, GatewayUnavailable | LedgerError) else 500
+
+
 def _ours(err: BanyanError) -> JSONResponse:
     if isinstance(err, NoChampion):
-        return problem(404, "no_champion", err.message, err.remedy)
+        return problem(_status(err), "no_champion", err.message, err.remedy)
     if isinstance(err, GatewayUnavailable):
-        return problem(503, "unavailable", err.message, err.remedy, Retry_After="2")
+        return problem(_status(err), "unavailable", err.message, err.remedy, Retry_After="2")
     if isinstance(err, LedgerError):
         log.error("ledger: %s", type(err).__name__)
-        return problem(503, "ledger", "the ledger did not take it, so it is not said", "try again", Retry_After="2")
+        return problem(
+            _status(err), "ledger", "the ledger did not take it, so it is not said", "try again", Retry_After="2"
+        )
     log.error("%s at %s", type(err).__name__, place(err))
-    return problem(500, "internal", "the gateway failed on this request", "see the gateway's log")
+    return problem(_status(err), "internal", "the gateway failed on this request", "see the gateway's log")
 
 
 def _plain(status: int, code: str) -> Callable[[Request, Exception], JSONResponse]:

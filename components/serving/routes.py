@@ -61,7 +61,7 @@ def router(gateway: Gateway) -> APIRouter:
             said = await unless_gone(request, gateway.ask(table, question.input, subject=question.subject))
         except Exception as err:
             if known:  # a label for every misspelt table would grow without bound
-                metrics.requests.labels(table, type(err).__name__).inc()
+                gateway.failed(table, err)
             raise
         metrics.requests.labels(table, "answered").inc()
         metrics.seconds.labels(table).observe(time.perf_counter() - started)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from components.training.result import Trained
 
+LONGEST_CPU_HOURS = 12.0
+"""A training that would take longer on this machine's CPU is one for a GPU, where there is one."""
 PRICE_A_KWH = 0.25
 """Assumed where nothing is said, in whatever currency."""
 
@@ -66,6 +68,8 @@ class Plan(BaseModel):
 
     name: str
     lock_key: str
+    recipe_sha256: str = ""
+    """Of the recipe alone, whatever the data; empty in plans of before."""
     num_parameters: int
     num_trainable: int
     num_steps: int
@@ -163,6 +167,7 @@ def plan(
     found = Plan(
         name=recipe.name,
         lock_key=lock.key,
+        recipe_sha256=recipe.sha256(),
         num_parameters=sizes.num_parameters,
         num_trainable=sizes.num_trainable,
         num_steps=num_steps,
@@ -204,6 +209,28 @@ def kept(key: str, workspace: Workspace) -> Plan | None:
         return Plan.model_validate_json(_path(key, workspace).read_text("utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def newest(recipe: Pretrain | Finetune, workspace: Workspace) -> Plan | None:
+    """The newest plan of this very recipe, on whichever data; None if nobody made one."""
+    files = {path: path.stat().st_mtime for path in _path("x", workspace).parent.glob("*.json")}
+    for path in sorted(files, key=lambda one: -files[one]):
+        found = kept(path.stem, workspace)
+        if found is not None and found.recipe_sha256 == recipe.sha256():
+            return found
+    return None
+
+
+def too_much_for_cpu(found: Plan) -> str:
+    """Why a training is none for the CPU that its plan was made on; empty where it is, or it was not made on one."""
+    if not found.here.name.endswith("cpu"):
+        return ""
+    if not found.here.fits:
+        return f"by its plan {found.name} needs {found.memory.total / 1e9:.1f} GB, more than this machine has"
+    hours = found.here.seconds / 3600
+    if hours > LONGEST_CPU_HOURS:
+        return f"by its plan {found.name} takes {hours:.0f} hours on this CPU, more than {LONGEST_CPU_HOURS:.0f}"
+    return ""
 
 
 def settle(key: str, trained: "Trained", workspace: Workspace) -> dict[str, float]:

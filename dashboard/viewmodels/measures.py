@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def measure_tiles(found: "Measures", verdicts: Sequence[VerdictRow], words: Words) -> list[Tile]:
-    """Four tiles. `verdicts`: the table's, whose newest says what the gate may err."""
+    """Five tiles. `verdicts`: the table's, whose newest says what the gate may err."""
     unknown, closing = words("tile.unknown"), found.closing
     minutes = Tile(
         words("measures.minutes"),
@@ -33,9 +33,15 @@ def measure_tiles(found: "Measures", verdicts: Sequence[VerdictRow], words: Word
         words("unit.seconds", value=f"{seconds:.2f}") if seconds is not None else unknown,
         words("measures.back.note" if seconds is not None else "measures.back.none"),
     )
+    dropped = found.rollback_dropped
+    without = Tile(
+        words("measures.dropped"),
+        words.number(dropped) if dropped is not None else unknown,
+        words("measures.dropped.note" if dropped is not None else "measures.back.none"),
+    )
     lost = Tile(
         words("measures.lost"),
         words.number(found.num_lost),
         words("measures.lost.note", count=words.number(found.num_rows)),
     )
-    return [minutes, false, back, lost]
+    return [minutes, false, back, without, lost]

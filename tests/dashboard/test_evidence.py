@@ -90,12 +90,13 @@ def test_each_engines_parity_is_told_with_its_tolerance_and_where_it_fails() -> 
 
 def test_the_loop_as_a_whole_is_told_and_what_is_not_known_yet_is_not_made_up() -> None:
     closing = Closing(complaint_at=1000.0, version_before=1, promoted_at=1180.0, version_after=3, answers_at=1192.0)
-    found = Measures(closing, num_promotions=2, num_rollbacks=1, rollback_seconds=0.25, num_rows=684, num_lost=0)
+    counted = {"num_promotions": 2, "num_rollbacks": 1, "rollback_seconds": 0.25, "rollback_dropped": 3}
+    found = Measures(closing, **counted, num_rows=684, num_lost=0)
     tiles = measure_tiles(found, [verdict(3, against=1)], EN)
-    assert [tile.value for tile in tiles] == ["3.2 min", "at most 5%", "0.25 s", "0"]
-    assert "v1" in tiles[0].note and "v3" in tiles[0].note and "684" in tiles[3].note
-    nothing = measure_tiles(Measures(None, 0, 0, None, 0, 0), [], EN)
-    assert [tile.value for tile in nothing] == [EN("tile.unknown")] * 3 + ["0"]
+    assert [tile.value for tile in tiles] == ["3.2 min", "at most 5%", "0.25 s", "3", "0"]
+    assert "v1" in tiles[0].note and "v3" in tiles[0].note and "684" in tiles[4].note
+    nothing = measure_tiles(Measures(None, 0, 0, None, None, 0, 0), [], EN)
+    assert [tile.value for tile in nothing] == [EN("tile.unknown")] * 4 + ["0"]
 
 
 def test_comparisons_are_offered_newest_first() -> None:

@@ -98,3 +98,17 @@ def test_going_back_is_timed_and_a_row_that_is_gone_shows(ledger, journal, clock
         for table in ("fates", "outbox", "feedback"):
             connection.exec_driver_sql(f"DELETE FROM {table}")
     assert measures(ledger, "library").num_lost == 1
+
+
+def test_requests_without_an_answer_belong_to_the_roll_back_that_they_fell_into(ledger, journal, clock):
+    registry = Aliases(clock)
+    for version in (1, 2):
+        journal.move(registry, model(version), actor="gate", evidence={})
+    assert measures(ledger, "library").rollback_dropped is None, "nobody has gone back"
+    clock.time = 2_000_000.0
+    journal.rollback(registry, NAME, actor="ada", reason="worse")
+    assert measures(ledger, "library").rollback_dropped == 0
+    begun = 2_000_000.0
+    counts = {(begun - 1, "library", "Full"): 100, (begun, "library", "Full"): 2, (begun, "emoji", "Full"): 50}
+    ledger.record_failures(counts | {(begun + 9, "library", "LedgerError"): 1, (begun + 60, "library", "Full"): 200})
+    assert measures(ledger, "library").rollback_dropped == 3

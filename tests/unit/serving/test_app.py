@@ -63,6 +63,20 @@ def test_an_answer_that_the_ledger_does_not_take_is_not_given(serving, ledger, m
     assert "output" not in response.json()
 
 
+def test_what_got_no_answer_by_the_gateways_fault_is_in_the_ledger_and_bad_input_is_not(serving, ledger, monkeypatch):
+    def refuse(*_, **__):
+        raise LedgerError("the disk is full")
+
+    monkeypatch.setattr(ledger, "record_answer", refuse)
+    assert ask(serving).status_code == 503
+    assert serving.post("/v1/tasks/library", json={"input": ""}).status_code == 422
+    deadline = time.monotonic() + 20
+    while not ledger.num_failed("library", since=0, until=1e12):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert ledger.num_failed("library", since=0, until=1e12) == 1
+
+
 def test_the_models_page_tells_who_answers_and_what_it_can_say(serving):
     [model] = serving.get("/v1/models").json()["models"]
     assert (model["table"], model["version"], model["state"]) == ("library", 1, "ready")

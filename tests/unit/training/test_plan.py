@@ -53,6 +53,9 @@ def test_the_run_keeps_its_plan_and_what_it_took(planned, installation, tmp_path
     lock = training.take_lock(recipe(), data=data, settings=installation)
     assert planned.lock_key == lock.key
     assert planning.kept(lock.key, installation.workspace) == planned
+    assert planning.newest(recipe(), installation.workspace) == planned, "whatever the data"
+    assert planning.newest(recipe(seed=5), installation.workspace) is None
+    assert planning.too_much_for_cpu(planned) == ""
     trained = Trained(tmp_path, "", 20, 12.5, lock, metrics={"bits_per_byte": 2.5}, flops=1e9)
     told = planning.settle(lock.key, trained, installation.workspace)
     assert told == {

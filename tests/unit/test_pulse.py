@@ -88,8 +88,9 @@ def test_a_service_that_goes_on_within_its_patience_or_where_nobody_watches_is_l
         os.kill(pid, signal.SIGCONT)
         until(lambda: supervisor._pulse.missed(pid) == 0)
         assert services(settings)["relay"] | {"pid": pid, "restarts": 0} == services(settings)["relay"]
+    before = set(threading.enumerate())
     with supervised(settings, Service("relay", SLEEP), hung_checks=0):
-        assert "pulse" not in [thread.name for thread in threading.enumerate() if not thread._is_stopped]
+        assert {thread.name for thread in set(threading.enumerate()) - before} == {"supervisor"}
 
 
 def test_what_is_known_to_hang_by_other_means_is_restarted(settings):

@@ -1,5 +1,4 @@
-"""Whether processes that live also work: each is looked at again and again, and the looks in a row that it missed are
-counted.
+"""Whether processes that live also work: the looks in a row that each has missed are counted.
 
 Looks are counted, not seconds: a laptop that slept, or a supervisor that was stopped, is no service that hangs.
 """

@@ -1,6 +1,7 @@
-"""`banyan verify`, `lock` and `plan`: what a training was, whether it can be had again, what one will cost."""
+"""`banyan verify`, `export`, `lock` and `plan`: what a training was and left, whether it can be had again, its cost."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -45,6 +46,23 @@ def verify(
         print(file=sys.stderr)
     say(as_json, {**found.model_dump(mode="json"), "exit_code": found.exit_code}, *_verdict_lines(found))
     raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    as_json: Json = False,
+) -> None:
+    """Write a registered version as a plain Hugging Face folder, adapters merged: for vLLM, GGUF and others."""
+    from components import exchange
+    from components.training import verify as verification
+
+    settings = read_settings()
+    ref = verification.find(_registry(settings), model)
+    merged = exchange.export(ref, to=to, settings=settings)
+    how = ", its adapters merged into their base" if merged else ""
+    say(as_json, {"model": str(ref), "folder": str(to), "merged": merged}, f"{ref} is in {to}{how}")
 
 
 @app.command()

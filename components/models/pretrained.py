@@ -93,16 +93,19 @@ def load_trained(
     return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
 
 
-def load_whole(model_dir: Path, *, task: Task) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
-    """A finished model as weights of its own: adapters are merged, in fp32, which holds what a merge in bf16 rounds.
+def load_whole(
+    model_dir: Path, *, task: Task, dtype: Any = "auto"
+) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
+    """A finished model as weights of its own, into which adapters are merged.
+
+    Args:
+        dtype: default: that of the base; `torch.float32` holds what a merge in bf16 rounds.
 
     Raises:
         InputFileError: no model that can be read in `model_dir`.
     """
-    import torch
     import transformers
 
-    dtype = torch.float32 if adapters.reference(model_dir) else "auto"
     model = read(model_dir, _loader(task, model_dir), dtype=dtype)
     return model.eval(), transformers.AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
 

@@ -160,6 +160,9 @@ def _admit(ref: ModelRef, model_dir: Path, *, task: str, folder: Path, expected:
 
 def export(model_dir: Path, *, task: str, folder: Path) -> None:
     """The version's graph in `folder`. Raises ServingError for a family that it cannot be made of."""
+    import torch
+
+    from components.models import adapters
     from components.models.pretrained import load_whole
     from components.serving import openvino_export
     from components.serving.decoding import can_stream
@@ -167,7 +170,9 @@ def export(model_dir: Path, *, task: str, folder: Path) -> None:
     from components.tasks.base import Writer
 
     language_task = get_task(task)
-    model, tokenizer = load_whole(model_dir, task=language_task)
+    # Merged in bf16 the graph would differ from the trainer by more than its first step, in float32, lets pass.
+    dtype = torch.float32 if adapters.reference(model_dir) else "auto"
+    model, tokenizer = load_whole(model_dir, task=language_task, dtype=dtype)
     kind = model.config.model_type
     if language_task.head == "generator" and not (isinstance(language_task, Writer) and can_stream(model, tokenizer)):
         raise ServingError(f"OpenVINO writes with causal models of plain keys and values, which {kind} has not")

@@ -7,7 +7,9 @@ import pytest
 
 from components import assets
 from components.data import versioning
+from components.errors import UsageError
 from components.evaluation import candidate
+from components.exchange import export
 from components.models.pretrained import load_trained
 from components.recipes import Finetune
 from components.refs import ModelRef
@@ -97,3 +99,19 @@ def test_mlflow_itself_loads_it_on_the_base_of_this_installation(own, run, versi
 def test_it_is_measured_again_on_a_data_version(own, version):
     again = candidate.evaluate_version(version, data=versioning.head(own), settings=own)
     assert again["accuracy"] == Registry(own.mlflow_url).get(version).metrics["accuracy"]
+
+
+def test_it_is_exported_as_whole_weights(own, run, version, elsewhere, tmp_path):
+    import transformers
+
+    assert export(version, to=tmp_path / "out", settings=elsewhere)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", local_files_only=True)
+    answers = SORTS.answer(model.eval(), transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), TEXTS)
+    kept = SORTS.answer(*load_trained(run[1].model_dir, task=SORTS), TEXTS)
+    assert [(one.output, pytest.approx(one.confidence, abs=1e-5)) for one in kept] == [
+        (one.output, one.confidence) for one in answers
+    ]
+    assert "kept as adapters" in (tmp_path / "out/README.md").read_text()
+    with pytest.raises(UsageError, match="is there already"):
+        export(version, to=tmp_path / "out", settings=elsewhere)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []

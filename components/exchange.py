@@ -1,5 +1,4 @@
-"""A registered version as a plain Hugging Face folder, for programs that know nothing of the registry: vLLM,
-llama.cpp's conversion to GGUF, anybody's `from_pretrained`."""
+"""A registered version as a plain Hugging Face folder: for vLLM, for llama.cpp's conversion to GGUF, for anybody."""
 
 import shutil
 from pathlib import Path

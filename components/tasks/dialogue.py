@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from components.tasks.base import Answer, from_json
 from components.tasks.question_answering import f1, normalised, questions_of
-from components.tasks.spans import WORD
+from components.tasks.spans import SENTENCE, WORD
 from components.tasks.writing import Writing, plain_ids
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ INSTRUCTION = (
 )
 PLAIN = "Answer the user."
 CITED = re.compile(r"\s*\[(\d{1,2})\]")
-_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
 
 
 @dataclass(frozen=True)
@@ -184,7 +183,7 @@ class Dialogue(Writing):
             whole = sum(weight.get(word, rare) for word in wanted) or 1.0
             best = (0.0, 0, NOT_SAID)
             for number, passage in enumerate(asked.passages, start=1):
-                for sentence in _SENTENCE.finditer(passage):
+                for sentence in SENTENCE.finditer(passage):
                     shared = sum(weight.get(word, rare) for word in wanted & {*_words(sentence[0])})
                     best = max(best, (shared / whole, -number, f"{sentence[0].strip()} [{number}]"))
             answers.append(Answer(best[2], best[0] or 1.0))

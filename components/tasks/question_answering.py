@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from components.tasks.base import Answer, ColumnType, Example, FileFormat, RawRow, Task, from_json
 from components.tasks.docstrings import docstrings
-from components.tasks.spans import WORD, end_of, located, trimmed, windows
+from components.tasks.spans import SENTENCE, WORD, end_of, located, trimmed, windows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -272,7 +272,7 @@ class QuestionAnswering(Task):
             at = len(text) - len(context)
             whole = sum(weight.get(word, rare) for word in asked) or 1.0
             best = (0.0, 0, 0)
-            for sentence in re.finditer(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*", context):
+            for sentence in SENTENCE.finditer(context):
                 shared = sum(weight.get(word, rare) for word in asked & {*_words(sentence[0])})
                 best = max(best, (shared / whole, -(sentence.start() + at), sentence.end() + at))
             start, end = trimmed(text, -best[1], best[2])

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 WORD = re.compile(r"\w+|[^\w\s]")
 """A word, or one mark: what plain methods take for the units of a text."""
-
+SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
+"""A sentence, or of code a line."""
 
 MOVED = 16
 """Characters that cleaning may have taken away before a span: line ends, marks that are not seen."""

@@ -3,13 +3,20 @@
 import math
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from components.tasks.base import Answer
+from components.tasks.spans import SENTENCE
 from components.tasks.writing import Writing
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+LONGEST_LEAD = 3
+NUM_TRIED = 200
+"""Training rows that n is chosen by: a second of work."""
 
 
 class Summarisation(Writing):
@@ -19,7 +26,7 @@ class Summarisation(Writing):
     metrics = ("rouge1", "rouge2", "length_ratio", "entity_faithfulness")
     template = "{text}\n# What it does, in one line:"
     example = "def mean(values):\n    return sum(values) / len(values)"
-    baseline_name = "line of the most similar training text (TF-IDF)"
+    baseline_name = "lead-n (first sentences, or lines of code)"
 
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
         """ROUGE-L F1 over stemmed words (Lin 2004): the longest common subsequence of answer and target.
@@ -64,16 +71,22 @@ class Summarisation(Writing):
         test: "pd.DataFrame",
         labels: Sequence[str],  # noqa: ARG002  # free text has none
     ) -> "pd.DataFrame":
-        """It writes nothing: it repeats the line of the training text with the most similar words."""
-        from sklearn.feature_extraction.text import TfidfVectorizer  # 0.9 s to import
+        """Lead-n: the text's first n ≤ 3 sentences, of code its first lines; n is what scores best on training rows.
 
-        words = TfidfVectorizer(sublinear_tf=True, token_pattern=r"[A-Za-z]+")  # noqa: S106  # no password
-        near = words.fit_transform(train["text"])  # rows of length 1: their product is the cosine
-        similarity = (words.transform(test["text"]) @ near.T).toarray()
-        best = similarity.argmax(1)
-        lines = train["target"].to_numpy()
-        answers = [Answer(str(lines[k]), float(similarity[i, k])) for i, k in enumerate(best)]
-        return self.score(answers, test)
+        Hard to beat on articles (See et al. 2017, arXiv 1704.04368); and on functions, whose signature it is, better
+        than the line of the most similar training text (docs/benchmarks.md).
+        """
+        tried = train.iloc[:NUM_TRIED]
+
+        def scored(rows: "pd.DataFrame", n: int) -> "pd.DataFrame":
+            return self.score([Answer(lead(text, n), 1.0) for text in rows["text"]], rows)
+
+        return scored(test, max(range(1, LONGEST_LEAD + 1), key=lambda n: float(scored(tried, n)["score"].mean())))
+
+
+def lead(text: str, n: int) -> str:
+    """The first n sentences, or lines of code."""
+    return " ".join(islice(filter(None, (found[0].strip() for found in SENTENCE.finditer(text))), n))
 
 
 _NAME = re.compile(r"\w*(?:\w[_.]\w|[a-z][A-Z])[\w.]*\w|\d[\d.,]*\d|\d|(?<!^)(?<![.!?] )\b[A-Z]\w+")

@@ -115,10 +115,20 @@ def test_rouge_l_is_the_longest_common_subsequence_of_stems():
     assert scored["score"].tolist() == pytest.approx([2 * 0.75 / 1.75])
 
 
-def test_the_baseline_repeats_the_line_of_the_most_similar_text():
-    train = pd.DataFrame({"text": ["sort nodes by degree", "open the file"], "target": ["Sort.", "Open."]})
-    test = pd.DataFrame({"id": ["1"], "text": ["the degree of nodes"], "target": ["Degree."]})
-    assert TASK.baseline(train, test, [])["prediction"].tolist() == ["Sort."]
+def test_the_lead_of_code_is_its_first_line():
+    train = pd.DataFrame({"id": ["a"], "text": ["def f(x):\n    return x"], "target": ["f of x"]})
+    test = pd.DataFrame({"id": ["1"], "text": ["def degree(nodes):\n    y = 1\n    return y"], "target": ["Degree."]})
+    assert TASK.baseline(train, test, [])["prediction"].tolist() == ["def degree(nodes):"]
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_the_baseline_is_lead_n_where_training_rows_begin_with_their_summary(n):
+    sentences = [[f"Graph {i} is sorted in 2.5 s.", f"It is fast {i}!", "Nobody knows."] for i in range(4)]
+    texts, said = [" ".join(some) for some in sentences], [" ".join(some[:n]) for some in sentences]
+    train = pd.DataFrame({"id": list("abcd"), "text": texts, "target": said})
+    test = pd.DataFrame({"id": ["1"], "text": ["We write 3.5 times. It is slow! Other."], "target": ["We write."]})
+    lead = ["We write 3.5 times.", "It is slow!"][:n]
+    assert TASK.baseline(train, test, [])["prediction"].tolist() == [" ".join(lead)]
 
 
 def test_a_summary_is_as_faithful_as_its_names_and_numbers_are_in_the_text():

@@ -1,9 +1,11 @@
 """A version of adapters through the stores: registered, measured, fetched elsewhere, verified."""
 
+import json
 import shutil
 from collections.abc import Iterator
 
 import pytest
+from typer.testing import CliRunner
 
 from components import assets
 from components.data import versioning
@@ -19,6 +21,7 @@ from components.tasks import get_task
 from components.training import run as training
 from components.training.lock import weights_sha256
 from components.training.verify import verify
+from flows.cli import app
 
 TEXTS = ["filter the brain signal number 25", "answer the http request number 26"]
 SORTS = get_task("classification")
@@ -101,10 +104,14 @@ def test_it_is_measured_again_on_a_data_version(own, version):
     assert again["accuracy"] == Registry(own.mlflow_url).get(version).metrics["accuracy"]
 
 
-def test_it_is_exported_as_whole_weights(own, run, version, elsewhere, tmp_path):
+def test_it_is_exported_as_whole_weights(own, run, version, elsewhere, tmp_path, monkeypatch):
     import transformers
 
-    assert export(version, to=tmp_path / "out", settings=elsewhere)
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(elsewhere.workspace.root))
+    monkeypatch.setenv("BANYAN_MLFLOW_URL", str(own.mlflow_url))
+    asked = ["export", f"topics@{version.version}", "--to", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(app, asked)
+    assert json.loads(done.stdout) == {"model": str(version), "folder": str(tmp_path / "out"), "merged": True}
     model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out", local_files_only=True)
     answers = SORTS.answer(model.eval(), transformers.AutoTokenizer.from_pretrained(tmp_path / "out"), TEXTS)
     kept = SORTS.answer(*load_trained(run[1].model_dir, task=SORTS), TEXTS)
@@ -114,4 +121,4 @@ def test_it_is_exported_as_whole_weights(own, run, version, elsewhere, tmp_path)
     assert "kept as adapters" in (tmp_path / "out/README.md").read_text()
     with pytest.raises(UsageError, match="is there already"):
         export(version, to=tmp_path / "out", settings=elsewhere)
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -360,6 +360,10 @@ EN: Mapping[str, str] = {
     "playground.receipt.weights": "Weights (sha256)",
     "playground.receipt.template": "Prompt template (sha256)",
     "playground.receipt.generation": "Generation",
+    "playground.receipt.parity": "Parity with the trainer",
+    "playground.receipt.parity.value": (
+        "differs by {largest_difference:.2g} at most, of {tolerance:.2g} allowed, on {num_probes} probes"
+    ),
     "playground.opinion": "Is it right?",
     "playground.approve": "It is right",
     "playground.reject": "It is wrong",

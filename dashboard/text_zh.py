@@ -333,6 +333,8 @@ ZH: Mapping[str, str] = {
     "playground.receipt.weights": "权重 (sha256)",
     "playground.receipt.template": "提示模板 (sha256)",
     "playground.receipt.generation": "生成参数",
+    "playground.receipt.parity": "与训练的一致性",
+    "playground.receipt.parity.value": "{num_probes} 次探测，最大差异 {largest_difference:.2g}，允许 {tolerance:.2g}",
     "playground.opinion": "答得对吗？",
     "playground.approve": "正确",
     "playground.reject": "错误",

@@ -80,7 +80,8 @@ def show(version: Version = "HEAD", as_json: Json = False) -> None:
             lines.append(f"    rejected: {_counts(one.rejects[table])}")
         if changed := {what: number for what, number in one.changed.get(table, {}).items() if number}:
             lines.append(f"    changed in passing: {_counts(changed)}")
-    lines.append(f"  validation: {one.num_checks} checks passed; {one.docs or 'no report was kept'}")
+    if not one.is_packed:  # its documents are checked one by one while they are packed
+        lines.append(f"  validation: {one.num_checks} checks passed; {one.docs or 'no report was kept'}")
     if one.rejects_file:
         lines.append(f"  the rejected rows lie in {one.rejects_file}")
     say(as_json, one.model_dump(mode="json"), *lines)

@@ -105,6 +105,10 @@ def _lines(report: "Report", name: str, version: str) -> list[str]:
     lines += [f"  rejected, {reason}: {number:,}" for reason, number in Counter(report.rejects).most_common()]
     for split, number in report.tokens.items():
         lines.append(f"  {split}: {number:,} tokens in {report.documents[split]:,} documents")
+    if not report.tokens.get("heldout"):
+        lines.append(
+            "  nothing is held out to measure a training by: pack more documents, or by a recipe with heldout_share"
+        )
     lines.append(f"It is in {report.folder}; of every document, why it is in or out: rows/ and rejects/ there.")
     lines.append(f"It is data version {version[:12]}.")
     lines.append(f"Next: banyan train RECIPE --set packed=data:{name}")

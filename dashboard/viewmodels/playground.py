@@ -1,7 +1,7 @@
 """The playground: an answer with what is known of it, and what became of the feedback on it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from components.ledger.schema import FATES, Fate
@@ -57,15 +57,24 @@ def answer_view(answered: Answered, words: Words) -> AnswerView:
         Bar(label, share, words.percent(share), "strong" if label in said else "plain")
         for label, share in answered.alternatives[:5]
     )
-    generation = ", ".join(f"{name} {value}" for name, value in sorted((receipt.get("generation") or {}).items()))
+    how = dict(receipt.get("generation") or {})
+    parity = how.pop("parity", None) or {}
+    generation = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in sorted(how.items()))
     facts = [
         Fact(words("playground.receipt.request"), str(receipt["request_id"]), True),
         Fact(words("playground.receipt.model"), model),
         Fact(words("playground.receipt.weights"), str(receipt.get("weights_sha256") or ""), True),
         Fact(words("playground.receipt.template"), str(receipt.get("template_sha256") or ""), True),
         Fact(words("playground.receipt.generation"), generation),
+        Fact(words("playground.receipt.parity"), _parity(parity, words)),
     ]
     return AnswerView(answered.output, caption, alternatives, tuple(fact for fact in facts if fact.value))
+
+
+def _parity(found: Mapping[str, object], words: Words) -> str:
+    if not {"largest_difference", "tolerance", "num_probes"} <= found.keys():
+        return ""
+    return words("playground.receipt.parity.value", **found)
 
 
 def right_labels(chosen: Sequence[str], *, none: str) -> str | None:

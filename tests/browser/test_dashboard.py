@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
+from components.knowledge import Graph
+from components.knowledge_files import save
 from components.ledger.store import Ledger
 from dashboard.app import PAGES
 from dashboard.stores import Stores
@@ -108,6 +110,24 @@ def test_the_loop_is_legible_in_light_and_dark(scheme: str, open_page: Open) -> 
     for ground, ink in pairs:
         dark, light = sorted((luminance(ground), luminance(ink)))
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2 AA
+
+
+def test_a_knowledge_graph_is_legible_in_the_dark_and_not_shrunk_on_a_telephone(
+    installation: Installation, open_page: Open
+) -> None:
+    graph = Graph()
+    graph.add(("alpha", "thing"), "part_of", ("beta", "thing"), sentence="Alpha is part of beta.", document="a.md")
+    path = save(graph, "legible", settings=installation.settings)
+    try:
+        page = open_page("data", scheme="dark", width=390)
+        drawn = page.get_by_test_id("stGraphVizChart").locator("svg")
+        drawn.locator("text").first.wait_for()
+        assert drawn.evaluate("svg => svg.getBoundingClientRect().width") > 700  # it scrolls in its frame
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        ink = drawn.locator("text").first.evaluate("text => getComputedStyle(text).fill.match(/[\\d.]+/g).map(Number)")
+        assert luminance(ink) > 0.5, f"{ink} on a dark page"
+    finally:
+        path.unlink()
 
 
 @pytest.mark.parametrize("width", [1280, 390])

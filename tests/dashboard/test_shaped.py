@@ -81,3 +81,13 @@ def test_of_a_set_of_labels_those_that_were_said_stand_out_and_none_is_a_correct
     assert right_labels(["yields"], none="(none)") == '["yields"]'
     assert right_labels(["(none)"], none="(none)") == "[]"
     assert right_labels([], none="(none)") is None
+
+
+def test_a_receipt_says_parity_in_words_and_shows_no_dict() -> None:
+    parity = {"largest_difference": 1.61e-06, "mean_difference": 4e-08, "tolerance": 0.001, "num_probes": 112}
+    receipt = {"model": "m", "version": 1, "request_id": "r", "generation": {"engine": "openvino", "parity": parity}}
+    view = answer_view(Answered("r", "t", "what?", "x", 0.6, (), receipt), Words("en"))
+    said = {fact.label: fact.value for fact in view.receipt}
+    assert said["Parity with the trainer"] == "differs by 1.6e-06 at most, of 0.001 allowed, on 112 probes"
+    assert said["Generation"] == "engine openvino"
+    assert not any("{" in fact.value for fact in view.receipt)

@@ -164,3 +164,13 @@ def test_an_id_that_fits_no_version_or_several_is_a_usage_error(banyan):
     with pytest.raises(UsageError, match="no data version begins with 'xyz'") as caught:
         banyan("show", "xyz")
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(("heldout", "is_told"), [(0, True), (12, False)])
+def test_a_packed_corpus_without_anything_to_measure_by_says_so(heldout, is_told):
+    from components.data.engine.run import Report
+    from flows.cli_pack import _lines
+
+    report = Report(Path("packed"), rows_in=3, rows_kept=3, documents={"train": 3, "heldout": 0})
+    report.tokens = {"train": 90, "heldout": heldout}
+    assert any("nothing is held out" in line for line in _lines(report, "docs", "f" * 32)) is is_told

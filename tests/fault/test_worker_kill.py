@@ -43,7 +43,8 @@ class WholeStack:
         self.process = None
 
     def start(self):
-        ports = {"PREFECT": 42310, "MLFLOW": 42320, "GATEWAY": 42330, "DASHBOARD": 42340}
+        # below those that Linux gives to clients: a client that happens to have the one of a server keeps it out
+        ports = {"PREFECT": 13310, "MLFLOW": 13320, "GATEWAY": 13330, "DASHBOARD": 13340}
         env = {name: value for name, value in os.environ.items() if not name.startswith(("BANYAN_", "PREFECT_"))}
         env |= {f"BANYAN_{name}_PORT": str(port) for name, port in ports.items()}
         env["BANYAN_WORKSPACE"] = str(self.settings.workspace.root)

@@ -65,7 +65,7 @@ def client(tmp_path, port):
 
 
 def test_a_server_that_is_started_again_meanwhile_is_waited_for(tmp_path, monkeypatch):
-    port = free_port(42000, host="127.0.0.1")
+    port = free_port(12000, host="127.0.0.1")
     started, pauses = [], []
 
     def pause(seconds):
@@ -82,7 +82,7 @@ def test_a_server_that_is_started_again_meanwhile_is_waited_for(tmp_path, monkey
 
 
 def test_a_stack_that_is_gone_is_told_without_waiting(tmp_path, monkeypatch):
-    gone = client(tmp_path, free_port(42000, host="127.0.0.1"))
+    gone = client(tmp_path, free_port(12000, host="127.0.0.1"))
     gone._settings = Settings(BANYAN_WORKSPACE=tmp_path)
     monkeypatch.setattr("flows.remote.time.sleep", lambda seconds: pytest.fail("it waited for nobody"))
     with pytest.raises(ServiceDown, match="does not answer"):

@@ -57,7 +57,7 @@ RECIPE = Finetune(
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory):
     root = tmp_path_factory.mktemp("mlflow")
-    port = free_port(43000, host="127.0.0.1")
+    port = free_port(12500, host="127.0.0.1")
     argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--workers", "1"]
     argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]

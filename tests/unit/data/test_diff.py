@@ -44,6 +44,7 @@ def test_each_kind_of_difference_is_counted_by_split_source_and_label(write):
         "splits": {"test": 1},
         "sources": {"e": 1},
         "labels": {"z": 1},
+        "imputed": {},
     }
     assert (found.removed.total, found.removed.splits, found.removed.sources) == (1, {"train": 1}, {"b": 1})
     assert (found.changed.total, found.changed.labels, found.changed.sources) == (1, {"x → y": 1}, {"c": 1})

@@ -189,7 +189,7 @@ def test_it_learns_to_copy_in_reverse():
     torch.manual_seed(0)
     model = writer(d_model=32, feedforward_size=64, num_layers=1).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=8e-3)
-    for _ in range(120):
+    for _ in range(180):
         ids = torch.randint(5, 20, (32, 4))
         optimizer.zero_grad()
         model(ids, labels=ids.flip(1)).loss.backward()

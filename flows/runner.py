@@ -8,9 +8,8 @@ imports for itself,
 - where a source file of ours has changed since the runner read it. It then starts itself anew: a lock hashes the files
   as they are, so that code of before must not run under it.
 
-torch is imported as well: 130 MB, shared by every training and evaluation, which begin 2 s sooner. Great Expectations
-(280 MB) is not: only new data need it. Nothing is computed before a fork, no connection is open and no thread of ours
-runs.
+torch (130 MB) and Great Expectations (280 MB) are not imported beforehand: a run that finds nothing to do needs
+neither. Nothing is computed before a fork, no connection is open and no thread of ours runs.
 """
 
 import contextlib
@@ -153,9 +152,8 @@ class Asked:
 
 def warm() -> None:
     """Imports what every run needs, and reads the sources that keys are made of."""
-    import mlflow.tracking  # noqa: F401  # 40 MB
+    import mlflow.tracking  # noqa: F401  # 40 MB, without torch
     import prefect.engine
-    import torch  # noqa: F401
 
     from components.evaluation import candidate
     from components.training.lock import code_sha256

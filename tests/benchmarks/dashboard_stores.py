@@ -30,9 +30,6 @@ def fill_registry(database: Path, *, num_runs: int, num_versions: int, seed: int
     client = MlflowClient(tracking_uri=url, registry_uri=url)
     experiment = client.create_experiment(MODEL, artifact_location=database.with_name("artifacts").as_uri())
     client.create_registered_model(MODEL)
-    for step in range(20):  # MLflow's own way once, so that the copies have whatever it writes
-        run = client.create_run(experiment)
-        client.log_metric(run.info.run_id, "loss", 1.0, step=step)
     draw, now = random.Random(seed), time.time()
     rows: dict[Any, list[dict[str, Any]]] = {}
     for number in range(num_runs):
@@ -46,6 +43,8 @@ def fill_registry(database: Path, *, num_runs: int, num_versions: int, seed: int
                 "source_version": "",
             }
         )  # fmt: skip
+        named = {"run_uuid": run_id, "key": "mlflow.runName", "value": f"library-{number}"}  # MLflow's page wants the tag
+        rows.setdefault(tracked.SqlTag, []).append(named)
         accuracy = 0.45 + 0.2 * number / num_runs + draw.uniform(-0.02, 0.02)
         metrics = {"accuracy": accuracy, "baseline_accuracy": 0.44, "chance": 0.125, "macro_f1": accuracy - 0.01}
         for step in range(20):

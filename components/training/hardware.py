@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,8 @@ def watts(*, device: str, num_threads: int, memory_gb: float) -> float:
 
     Cooling and what else the machine does are not in it.
     """
-    known = next((gpu for gpu in GPUS if gpu.name.split()[1] in device), None)
+    words = re.findall(r"\w+", device)  # of "NVIDIA A100-SXM4-80GB"; an L40S is no L4
+    known = next((gpu for gpu in GPUS if gpu.name.split()[1] in words), None)
     board = known.watts if known else 0.0
     return board + num_threads * WATTS_A_CPU_CORE + memory_gb * WATTS_A_GB
 

@@ -42,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 OWN_FIELDS: dict[str, dict[str, Any]] = {
     **{name: {"num_heads": None, "num_layers": 2} for name in ("rnn", "lstm", "gru")},  # theirs is between layers
     "feedforward": {"num_heads": None, "context_tokens": 4},
+    "ngram_gpt": {"context_tokens": 4},
 }
 """Fields that a family needs or must not have, beside those that all have."""
 

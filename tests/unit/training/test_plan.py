@@ -131,6 +131,9 @@ def test_gpus_are_told_as_what_they_are(planned):
 def test_energy_is_watts_times_hours():
     assert hardware.watts(device="cpu", num_threads=2, memory_gb=4) == pytest.approx(24 + 1.49)
     assert hardware.watts(device="NVIDIA H100 80GB HBM3", num_threads=1, memory_gb=0) == 712
+    assert hardware.watts(device="NVIDIA A100-SXM4-80GB", num_threads=1, memory_gb=0) == 412
+    assert hardware.watts(device="NVIDIA L40S", num_threads=1, memory_gb=0) == 362, "not an L4's 72 W"
+    assert hardware.watts(device="NVIDIA GH200 480GB", num_threads=1, memory_gb=0) == 12, "no data sheet here"
     place = planning.on_gpu(hardware.GPUS[0], flops=121e12 * 0.3 * 3600, memory=_nothing(), price_a_kwh=0.5)
     assert (place.seconds, place.kwh, place.cost) == pytest.approx((3600, 0.072, 0.036))
 

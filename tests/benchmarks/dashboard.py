@@ -4,7 +4,10 @@
 schemas; MLflow, Prefect, the gateway and the dashboard run as processes, and Chromium looks. Time to content runs from
 the navigation to the page's content on the screen, by a browser that has been at the house before and has the scripts
 of Streamlit in its cache; `cold` is one that has not. An empty Streamlit page is opened in the same way, since no page
-can be sooner. A reaction runs from a click to what it changes. MLflow's own pages are opened on the same store.
+can be sooner. A reaction runs from a click to what it changes: the language on every page, and what one does on the
+page itself (follow a station or a family to its page, up to that page's title; choose a version, a run, a comparison's
+slices, a fate, an example; the page of costs offers nothing but looking). MLflow's own pages are opened on the same
+store.
 """
 
 import json
@@ -20,7 +23,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
 from playwright.sync_api import TimeoutError as PatienceError
 
 from components.refs import ModelRef
@@ -120,15 +123,40 @@ def measure(browser: BrowserContext, url: str, name: str) -> tuple[float, float]
 
 def react(page: Page, name: str) -> float:
     """What one does on the page itself; 0 where there is nothing to do but look."""
+    if name == "ecosystem":
+        return seconds_to(page, page.locator(".node.n-data:visible").click, ".b-title:text-is('Data')")
+    if name == "evolution":
+        return seconds_to(page, page.locator("a[data-page=models]:visible").first.click, ".b-title:text-is('Models')")
     if name == "models":
         tab = page.get_by_role("tab").nth(1)
         return seconds_to(page, tab.click, ".b-forest >> visible=true")
+    if name == "data":
+        shown = page.locator(".b-kv code").first.inner_text()  # the version's hash, last on the page
+        first = page.get_by_test_id("stMain").get_by_role("combobox").first
+        return chosen(page, first, f".b-kv code >> nth=0 >> text=/^(?!{shown})/")
+    if name == "runs":
+        link = page.locator(".b-link").first.get_attribute("href")
+        last = page.get_by_test_id("stMain").get_by_role("combobox").last
+        return chosen(page, last, f".b-link:not([href='{link}'])")
     if name == "feedback":
         pill = page.get_by_test_id("stMain").get_by_text("Refused", exact=True).last
         return seconds_to(page, pill.click, ".b-row:not(:has(.s-ready)) .b-pill.s-failed")
     if name == "playground":
         return seconds_to(page, page.get_by_role("button", name="Try an example").click, "textarea:not(:empty)")
     return 0.0
+
+
+def chosen(page: Page, choices: Locator, selector: str) -> float:
+    """Seconds from the choice of a list's last entry to what it changes."""
+    for _ in range(10):  # a list that is open while the page draws itself again may close
+        choices.click()
+        last = page.get_by_role("option").last
+        try:
+            last.hover(timeout=2_000)
+            return seconds_to(page, lambda: last.click(timeout=2_000), selector)
+        except PatienceError:
+            page.keyboard.press("Escape")
+    raise PatienceError(f"no choice brought {selector}")
 
 
 def mlflow_pages(browser: Browser, url: str) -> dict[str, dict[str, float] | None]:
@@ -180,6 +208,7 @@ def main() -> None:
         stores.fill_registry(root / "mlflow.db", num_runs=RUNS, num_versions=VERSIONS, seed=SEED)
         stores.fill_ledger(bare, num_answers=ANSWERS, num_feedback=FEEDBACK, num_versions=VERSIONS, seed=SEED)
         commit_data(bare, root)
+        stores.another_data_version(bare, root)
         say(f"filled in {time.perf_counter() - started:.0f} s")
         with prefect(root / "prefect") as prefect_url, mlflow_server(root / "mlflow.db") as mlflow_url:
             wait_for(f"{prefect_url}/api/health", seconds=120)

@@ -1,5 +1,6 @@
 """Stores of the size of a year's work, for the dashboard's benchmark: bulk inserts into the real schemas."""
 
+import csv
 import json
 import random
 import sqlite3
@@ -186,6 +187,19 @@ def _cost(number: int, now: float) -> dict[str, Any]:
         "subject_name": MODEL, "device": "cpu", "seconds": 60.0, "peak_memory_bytes": 2 * 10**9,
         "energy_joules": 1500.0, "energy_source": "estimate: 2 cores at 12 W",
     }  # fmt: skip
+
+
+def another_data_version(settings: Settings, folder: Path) -> None:
+    """One more beside `commit_data`'s, so that there is a choice and a difference."""
+    from components.data import versioning
+    from components.recipes import FileSource, Ingest
+
+    path = folder / "library-later.csv"
+    rows = [(f"{text} Put otherwise, {n}.", label) for n in range(20) for text, label in zip(TEXTS, LABELS, strict=True)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label"), *rows])
+    source = FileSource(path=path, table=TABLE, task="classification", licence="BSD-3-Clause")
+    versioning.ingest(Ingest(name="later-file", sources=(source,)), settings=settings)
 
 
 def multiply_runs(database: Path, *, num_runs: int) -> None:

@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -153,7 +154,7 @@ def chosen(page: Page, choices: Locator, selector: str) -> float:
         last = page.get_by_role("option").last
         try:
             last.hover(timeout=2_000)
-            return seconds_to(page, lambda: last.click(timeout=2_000), selector)
+            return seconds_to(page, partial(last.click, timeout=2_000), selector)
         except PatienceError:
             page.keyboard.press("Escape")
     raise PatienceError(f"no choice brought {selector}")

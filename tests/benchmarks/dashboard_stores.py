@@ -195,7 +195,8 @@ def another_data_version(settings: Settings, folder: Path) -> None:
     from components.recipes import FileSource, Ingest
 
     path = folder / "library-later.csv"
-    rows = [(f"{text} Put otherwise, {n}.", label) for n in range(20) for text, label in zip(TEXTS, LABELS, strict=True)]
+    pairs = list(zip(TEXTS, LABELS, strict=True))
+    rows = [(f"{text} Put otherwise, {n}.", label) for n in range(20) for text, label in pairs]
     with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("text", "label"), *rows])
     source = FileSource(path=path, table=TABLE, task="classification", licence="BSD-3-Clause")

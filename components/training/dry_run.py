@@ -12,7 +12,7 @@ from components.errors import CheckpointError, DataStoreError
 from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
 from components.settings import Settings
-from components.training import bases, preference_rows
+from components.training import bases, ensembles, preference_rows
 from components.training.result import Progress, Trained
 
 NUM_STEPS = 2
@@ -23,7 +23,7 @@ Watch = Callable[[Progress], None]
 class DryRun:
     name: str
     num_steps: int
-    """That the training itself would take."""
+    """That the training itself would take; of an ensemble, each member."""
     num_rows: int
     losses: tuple[float, ...]
     """Of the two steps, nats per target."""
@@ -31,6 +31,8 @@ class DryRun:
     answer: str
     """What the model of two steps says: a sample of a language model's, or the answer to the table's first row."""
     seconds: float
+    num_members: int = 1
+    """Of an ensemble, whose first member alone went through: the others differ in their seed."""
 
     def lines(self) -> list[str]:
         """For people."""
@@ -39,8 +41,13 @@ class DryRun:
         return [
             f"{self.name} goes through: {self.num_rows} rows, {len(self.losses)} of {self.num_steps} steps, loss {said}"
             f"{heldout}; stopped after the first, resumed, saved, loaded and asked in {self.seconds:.0f} s.",
+            *([f"That was the first of {self.num_members} members; they were not put together."] * self.is_one_of_many),
             "Nothing was kept or registered.",
         ]
+
+    @property
+    def is_one_of_many(self) -> bool:
+        return self.num_members > 1
 
 
 class _Stopped(Exception):
@@ -61,7 +68,8 @@ def dry_run_on_newest(recipe: Pretrain | Finetune, *, settings: Settings) -> Dry
 
 def dry_run(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -> DryRun:
     """Two steps of the recipe on this data: tokenizer, rows, model, gradients, an evaluation, a checkpoint, a
-    resumption after a stop, saving, loading, an answer. In a folder of its own, which is gone afterwards.
+    resumption after a stop, saving, loading, an answer. In a folder of its own, which is gone afterwards. Of an
+    ensemble its first member alone: the others would take as long and show nothing else.
 
     Raises:
         TrainingError, AssetError, DataError, UsageError: as the training itself would.
@@ -71,8 +79,9 @@ def dry_run(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -
     data_dir = versioning.path_of(data, settings)
     if isinstance(recipe, Pretrain):
         recipe = located(recipe, data=data, settings=settings)
+    one, num_members = ensembles.first_member(recipe)
     update = {"num_epochs": None, "num_steps": NUM_STEPS, "checkpoint_every_steps": 1, "evaluate_every_steps": 1}
-    short = recipe.model_copy(update=update)
+    short = one.model_copy(update=update)
 
     def stop(progress: Progress) -> None:
         if progress.step == NUM_STEPS:
@@ -98,6 +107,7 @@ def dry_run(recipe: Pretrain | Finetune, *, data: DataRef, settings: Settings) -
             metrics=trained.metrics,
             answer=_ask(recipe, trained, data_dir=data_dir),
             seconds=time.perf_counter() - started,
+            num_members=num_members,
         )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from components.errors import RecipeError
 from components.models import pretrained
-from components.recipes import Finetune
+from components.recipes import Finetune, Pretrain
+from components.tasks import get_task
 from components.tasks.base import Task, column_type
 from components.training import result
 from components.training.lock import Lock
@@ -29,6 +30,18 @@ def check(recipe: Finetune, task: Task) -> None:
         raise RecipeError(
             f"{recipe.name}: ensemble.method vote: {task.name} has no labels to vote for", "take average_weights"
         )
+
+
+def first_member(recipe: Pretrain | Finetune) -> tuple[Pretrain | Finetune, int]:
+    """The recipe of one of the trainings that a recipe asks for, and how many these are; they differ in the seed alone.
+
+    Raises:
+        RecipeError: as `check`.
+    """
+    if not isinstance(recipe, Finetune) or recipe.ensemble is None:
+        return recipe, 1
+    check(recipe, get_task(recipe.task))
+    return recipe.model_copy(update={"ensemble": None}), recipe.ensemble.members
 
 
 def train_members(

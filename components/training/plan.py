@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
+from components.errors import RecipeError
 from components.recipes import Finetune, Pretrain
 from components.refs import DataRef
 from components.settings import Settings, Workspace
@@ -73,7 +74,7 @@ class Plan(BaseModel):
     num_parameters: int
     num_trainable: int
     num_steps: int
-    """At most: patience may end it earlier."""
+    """At most: patience may end it earlier. Of an ensemble, of all members."""
     num_tokens: int
     """Targets and padding alike are computed; padding is not counted here."""
     flops: float
@@ -106,18 +107,27 @@ def plan(
     price_a_kwh: float = PRICE_A_KWH,
 ) -> Plan:
     """Runs a few steps in a scratch folder and says what the whole would take; kept, to be compared with what it took.
+    Of an ensemble they are its first member's, and the whole is so many times as much.
 
     Raises:
         TrainingError, AssetError, DataError, RecipeError: as the training would, only sooner.
+        RecipeError: the settings ask for several workers.
     """
     import torch
 
+    from components.training import ensembles
     from components.training import run as training
     from components.training.device import resolve
 
+    if settings.workers > 1:
+        raise RecipeError(
+            f"{recipe.name}: a plan is measured in one process, and BANYAN_WORKERS is {settings.workers}",
+            f"plan with BANYAN_WORKERS=1: {settings.workers} workers need at best 1/{settings.workers} of its time",
+        )
     lock = training.take_lock(recipe, data=data, settings=settings)
     probe = Probe()
-    short = recipe.model_copy(
+    one, num_members = ensembles.first_member(recipe)
+    short = one.model_copy(
         update={"num_steps": NUM_PROBED_STEPS, "num_epochs": None, "checkpoint_every_steps": 2, "warmup_share": 0.0}
         | {"evaluate_every_steps": NUM_PROBED_STEPS}
     )
@@ -131,12 +141,13 @@ def plan(
             on_step=probe.on_step,
             on_evaluate=probe.on_evaluate,
         )
-    sizes, num_steps = probe.sizes(), recipe.steps_over(int(done.metrics["num_rows"]))
+    sizes, steps_each = probe.sizes(), recipe.steps_over(int(done.metrics["num_rows"]))
+    num_steps = num_members * steps_each
     tokens = probe.tokens_a_step * num_steps
     flops, attention = flops_of(sizes, num_tokens=tokens, length=recipe.max_length_tokens)
     device = resolve(recipe.device)
-    num_evaluations = math.ceil(num_steps / recipe.evaluate_every_steps)
-    num_checkpoints = (num_steps - 1) // recipe.checkpoint_every_steps
+    num_evaluations = num_members * math.ceil(steps_each / recipe.evaluate_every_steps)
+    num_checkpoints = num_members * ((steps_each - 1) // recipe.checkpoint_every_steps)
     seconds = (
         num_steps * probe.step_seconds
         + num_evaluations * probe.evaluation_seconds

@@ -5,9 +5,9 @@ import torch
 
 from components import assets
 from components.data import versioning
-from components.errors import MappingError, NonFiniteLoss
+from components.errors import MappingError, NonFiniteLoss, RecipeError
 from components.models.families import FAMILIES
-from components.recipes import load_recipe
+from components.recipes import Finetune, load_recipe
 from components.training.dry_run import dry_run, dry_run_on_newest
 
 RECIPES = Path(__file__).parents[3] / "flows" / "recipes"
@@ -55,6 +55,21 @@ def test_a_fine_tuning_goes_through_from_its_base_to_an_answer(installation, cla
     assert found.num_steps == classify.num_steps
     assert sorted(installation.workspace.root.rglob("*")) == before  # nothing is kept
     assert "held out" in found.lines()[0]
+
+
+def test_of_an_ensemble_the_first_member_goes_through_and_it_is_said(installation, classify, small_bert, monkeypatch):
+    monkeypatch.setattr(assets, "weights", lambda name, settings: small_bert)
+    three = Finetune(**{**classify.model_dump(), "ensemble": {"method": "vote", "members": 3}})
+    found = dry_run_on_newest(three, settings=installation)
+    assert (len(found.losses), found.num_steps, found.num_members) == (2, classify.num_steps, 3)
+    assert "the first of 3 members" in found.lines()[1]
+    assert dry_run_on_newest(classify, settings=installation).losses == found.losses, "a member is as any training"
+
+
+def test_an_ensemble_that_cannot_be_is_refused_at_once(installation, write_lines):
+    voted = Finetune(**{**write_lines.model_dump(), "ensemble": {"method": "vote", "members": 2}})
+    with pytest.raises(RecipeError, match="no labels to vote for"):
+        dry_run_on_newest(voted, settings=installation)
 
 
 def test_what_would_fail_after_hours_fails_at_once(installation, read_corpus):

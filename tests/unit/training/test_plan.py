@@ -7,9 +7,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
+from components import assets
 from components.data import versioning
+from components.errors import RecipeError
 from components.models.families import FAMILIES
-from components.recipes import Pretrain
+from components.recipes import Finetune, Pretrain
 from components.training import flops, hardware
 from components.training import plan as planning
 from components.training import run as training
@@ -90,6 +92,23 @@ def test_every_kind_of_family_can_be_planned(family, installation):
     )
     assert found.flops > 0 and found.memory.activations > 0
     assert (found.flops_of_attention > 0) == (family == "bert")
+
+
+def test_an_ensemble_costs_its_members_trainings_one_after_another(installation, classify, small_bert, monkeypatch):
+    monkeypatch.setattr(assets, "weights", lambda name, settings: small_bert)
+    data = versioning.head(installation)
+    alone = planning.plan(classify, data=data, settings=installation)
+    voted = Finetune(**{**classify.model_dump(), "ensemble": {"method": "vote", "members": 3}})
+    found = planning.plan(voted, data=data, settings=installation)
+    assert found.num_steps == 3 * alone.num_steps
+    assert (found.num_tokens, found.flops) == pytest.approx((3 * alone.num_tokens, 3 * alone.flops), rel=0.05)
+    assert found.memory.optimizer == alone.memory.optimizer > 2 * alone.memory.weights - 1000, "AdamW keeps two"
+
+
+def test_a_plan_for_several_workers_is_refused_with_what_to_do(installation):
+    several = installation.model_copy(update={"workers": 2})
+    with pytest.raises(RecipeError, match=r"one process, and BANYAN_WORKERS is 2.*BANYAN_WORKERS=1"):
+        planning.plan(recipe(), data=versioning.head(installation), settings=several)
 
 
 def test_frozen_weights_cost_two_thirds_and_have_no_gradients():

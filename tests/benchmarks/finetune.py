@@ -36,9 +36,9 @@ PEER_PACKAGES = (
     "datasets==4.0.0", "torchdata==0.11.0", "tyro<0.9", "av==16.0.0", "omegaconf", "antlr4-python3-runtime==4.9.3",
     "docstring_parser", "shtab", "einops", "fire", "termcolor", "hf-transfer", "modelscope", "sse-starlette",
     "tokenizers==0.22.2", "huggingface-hub>=1.5,<2",  # transformers 5.6 refuses newer ones
-    "multiprocess", "dill", "xxhash", "aiohttp", "fsspec", "torchaudio", "sentencepiece", "tiktoken",
+    "multiprocess", "dill", "xxhash", "aiohttp", "fsspec", "sentencepiece", "tiktoken",
 )  # fmt: skip
-"""Without their dependencies: torchaudio asks for the torch it was built beside, and torch is to be ours."""
+"""Without their dependencies, since torch is to be ours."""
 
 
 def paragraphs() -> list[tuple[str, str]]:
@@ -229,6 +229,8 @@ def llamafactory_environment() -> tuple[Path | None, str]:
         subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT / "env"], check=True)
         [site] = (ENVIRONMENT / "env" / "lib").glob("python*/site-packages")
         (site / "zz-torch.pth").write_text(f"{Path(torch.__file__).parents[1]}\n")
+        # It imports torchaudio whatever it trains, to read sound; none is built for this torch, and none is read here.
+        (site / "torchaudio.py").touch()
         done = subprocess.run(
             [python, "-m", "pip", "install", "-q", "--no-deps", *PEER_PACKAGES],
             capture_output=True, text=True, check=False,

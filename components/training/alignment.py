@@ -15,6 +15,7 @@ from components.tasks import get_task
 from components.tasks.base import Example, Task
 from components.training import lock as locks
 from components.training import preference, preference_rows, result
+from components.training.device import exact, resolve
 from components.training.loop import Batch, fit
 from components.training.recipes import Preference
 from components.training.result import Progress, Trained
@@ -90,7 +91,7 @@ def align(
     else:
         rows = rows.assign(mismatched=rows["completion"].shift(1, fill_value=rows["completion"].iloc[-1]))
         sides = [examples("completion"), examples("mismatched")]
-    reference = [_reference(model, task, side, pad_id, recipe.batch_size) for side in sides]
+    reference = [_reference(model, task, side, pad_id, recipe) for side in sides]
     order = RowOrder(
         num_rows=len(rows), rows_per_step=recipe.batch_size * recipe.num_accumulation_steps, seed=recipe.seed
     )
@@ -142,18 +143,22 @@ def align(
 
 
 def _reference(
-    model: "PreTrainedModel", task: Task, side: Sequence[Example], pad_id: int, batch_size: int
+    model: "PreTrainedModel", task: Task, side: Sequence[Example], pad_id: int, recipe: Preference
 ) -> "list[Tensor]":
-    """log π_ref of each answer, in nats; the model as it was loaded, whose adapters change nothing yet."""
+    """log π_ref of each answer, in nats; the model as it was loaded, whose adapters change nothing yet.
+
+    On the device and in the precision of the training: rounded otherwise than the policy, the reference would differ
+    from a model that has not moved, and the first steps would learn that difference.
+    """
     import torch
 
     known: list[Any] = []
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        for start in range(0, len(side), batch_size):
-            batch = task.collate(list(side[start : start + batch_size]), pad_id)
-            on_device = {name: tensor.to(model.device) for name, tensor in batch.items()}
+    device, was_training = resolve(recipe.device), model.training
+    model.eval().to(device)
+    with exact(), torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+        for start in range(0, len(side), recipe.batch_size):
+            batch = task.collate(list(side[start : start + recipe.batch_size]), pad_id)
+            on_device = {name: tensor.to(device) for name, tensor in batch.items()}
             known += list(preference.answer_logprobs(model, on_device).cpu())
     model.train(was_training)
     return known

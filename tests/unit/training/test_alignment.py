@@ -1,5 +1,7 @@
 """Training by preference: it prefers what people prefer, and is as exact as every training."""
 
+import math
+
 import pandas as pd
 import pytest
 import torch
@@ -143,3 +145,11 @@ def test_what_cannot_be_trained_is_refused_with_its_reason(base, tmp_path):
         align(recipe(method="kto"), pairs(), weights_dir=base, run_dir=tmp_path)
     with pytest.raises(DataError, match="nothing to learn from"):
         align(recipe(), pairs().iloc[:0], weights_dir=base, run_dir=tmp_path)
+
+
+@pytest.mark.parametrize("adaptation", [{"adaptation": "full"}, {"adaptation": "lora", "lora_rank": 2}])
+@pytest.mark.parametrize(("method", "rows", "still"), [("dpo", pairs, math.log(2)), ("kto", thumbs, 0.5)])
+def test_in_bf16_a_model_that_has_not_moved_is_its_reference(base, tmp_path, adaptation, method, rows, still):
+    chosen = recipe(method=method, precision="bf16", num_steps=1, beta=20.0, batch_size=4, **adaptation)
+    trained = align(chosen, rows(), weights_dir=base, run_dir=tmp_path / "run")
+    assert trained.losses[0] == pytest.approx(still, abs=2e-4)

@@ -104,7 +104,7 @@ def related_of(citations: Sequence[Citation], *, graph: str, settings: "Settings
 
 def citations_of(asked: Asked, output: str) -> list[dict[str, Any]]:
     """What an answer names by its number: document, sentence and where it stands; `number` is the passage's."""
-    named = [number for number in cited(output) if number <= len(asked.found)]
+    named = [number for number in cited(output) if 1 <= number <= len(asked.found)]
     return [_row(number, cite(asked.found[number - 1], asked.question, answer=output)) for number in named]
 
 

@@ -218,6 +218,7 @@ def test_a_short_turn_is_looked_for_together_with_the_one_before():
 def test_only_passages_that_were_shown_can_be_cited():
     asked = Asked(("What bears acorns?",), "", (Found(Passage("oak.md", 0, DOCUMENTS["oak.md"]), 1.0, 1),))
     assert citations_of(asked, NOT_SAID) == []
+    assert citations_of(asked, "Oaks do. [0]") == []
     [place] = citations_of(asked, "Oaks do. [1] [7]")
     assert (place["document"], place["sentence"]) == ("oak.md", "Oaks bear acorns in autumn.")
 

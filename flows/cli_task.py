@@ -87,7 +87,7 @@ def _on_file(task: str, metric: str, settings: "Settings") -> dict[str, Any] | N
     from components.evaluation.on_file import last_result
 
     last = last_result(task, settings=settings)
-    if last is None:
+    if last is None or metric not in last.metrics:  # of a version that measured it by another
         return None
     return {
         "model": last.model,
@@ -96,7 +96,7 @@ def _on_file(task: str, metric: str, settings: "Settings") -> dict[str, Any] | N
         "metric": metric,
         "value": last.metrics[metric],
         "interval": list(last.intervals[metric]),
-        "baseline": last.baseline[metric] if last.baseline else None,
+        "baseline": (last.baseline or {}).get(metric),
         "num_examples": last.num_rows,
     }
 
@@ -157,13 +157,15 @@ def evaluate_file(
         columns={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
         max_rows=max_rows,
     )
-    return result.model_dump(mode="json"), _lines(result)
+    return result.model_dump(mode="json"), result_lines(result)
 
 
-def _lines(result: "FileEvaluation") -> list[str]:
+def result_lines(result: "FileEvaluation") -> list[str]:
+    """What a person reads of an evaluation: a figure a line, with its interval and the baseline's beside it."""
     lines = [f"{result.model} v{result.version} on {result.file}, {result.num_rows} rows"]
     for name, (low, high) in result.intervals.items():
-        beside = f"   baseline {result.baseline[name]:.3f}" if result.baseline else ""
+        plain = (result.baseline or {}).get(name)  # a figure may be one that the baseline's answers cannot give
+        beside = "" if plain is None else f"   baseline {plain:.3f}"
         lines.append(f"  {name:<20} {result.metrics[name]:.3f}  [{low:.3f}, {high:.3f}]{beside}")
     if result.rejected:
         lines.append("  not measured on: " + ", ".join(f"{n} rows: {why}" for why, n in result.rejected.items()))

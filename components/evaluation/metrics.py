@@ -12,16 +12,18 @@ if TYPE_CHECKING:
 def summarise(per_example: "pd.DataFrame", task: Task) -> dict[str, float]:
     """The task's metric (mean score), `standard_error` of it, `num_examples`, and what belongs beside it.
 
-    A figure that these rows cannot give (F1 of unanswerable questions where there is none) is left out.
+    A figure that these rows cannot give (F1 of unanswerable questions where there is none, an error of one row's mean)
+    is left out.
     """
     score = per_example["score"]
     n = len(score)
-    return {
+    found = {
         task.metric_name: float(score.mean()),
         "standard_error": float(score.std(ddof=1) / math.sqrt(n)) if n > 1 else math.nan,
         "num_examples": float(n),
-        **{name: value for name, value in task.figures(per_example).items() if not math.isnan(value)},
+        **task.figures(per_example),
     }
+    return {name: value for name, value in found.items() if not math.isnan(value)}
 
 
 def interval(

@@ -3,10 +3,12 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data import versioning
 from components.data.files import read_file
@@ -44,7 +46,7 @@ class FileEvaluation(BaseModel):
     rejected: dict[str, int]
     """Reason → rows of the file that were not measured on."""
     unknown_labels: tuple[str, ...]
-    """Labels of the file that the model was never taught: it cannot be right about them."""
+    """Labels of the file that the model was never taught, where that is known: it cannot be right about them."""
     metrics: dict[str, float]
     intervals: dict[str, tuple[float, float]]
     """Metric → 95 % bootstrap interval over the file's rows."""
@@ -95,14 +97,14 @@ def evaluate_on_file(
     with exact():
         answers = language_task.answer(model, tokenizer, list(rows["text"]))
     scored = language_task.score(answers, rows)
-    plain = _baseline(info, rows, language_task, settings)
+    taught = _training(info, settings)
+    plain = None if taught is None else language_task.baseline(taught.rows, rows, taught.labels)
     digest = hashlib.sha256(source.path.read_bytes()).hexdigest() if source.path else ""
     folder = _folder(ref, task, digest, max_rows, settings)
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in ((PER_EXAMPLE, scored), ("baseline.parquet", plain)):
         if frame is not None:
             frame.to_parquet(folder / name, index=False)
-    taught = _taught(model, language_task)
     result = FileEvaluation(
         model=ref.name,
         version=ref.version,
@@ -112,7 +114,9 @@ def evaluate_on_file(
         file_sha256=digest,
         num_rows=len(rows),
         rejected=rejected,
-        unknown_labels=tuple(sorted(language_task.labels(list(rows[language_task.columns[1]])) - taught)),
+        unknown_labels=unknown_labels(
+            language_task, list(rows[language_task.columns[1]]), model, None if taught is None else taught.labels
+        ),
         metrics=summarise(scored, language_task),
         intervals=interval(scored, language_task),
         baseline=None if plain is None else summarise(plain, language_task),
@@ -144,11 +148,15 @@ def rows_of(source: FileSource, task: Task) -> "tuple[pd.DataFrame, dict[str, in
 
 
 def last_result(task: str, *, settings: Settings) -> FileEvaluation | None:
-    """The newest evaluation on a file, of any model of the task; None before the first."""
-    found = sorted(
-        (settings.workspace.root / "evaluations" / task).glob(f"*/{RESULT}"), key=lambda path: path.stat().st_mtime
-    )
-    return FileEvaluation.model_validate_json(found[-1].read_text("utf-8")) if found else None
+    """The newest evaluation on a file, of any model of the task; None before the first. One of another shape, as an
+    earlier version wrote it, is passed over."""
+    found = (settings.workspace.root / "evaluations" / task).glob(f"*/{RESULT}")
+    for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True):
+        try:
+            return FileEvaluation.model_validate_json(path.read_text("utf-8"))
+        except ValidationError:
+            continue
+    return None
 
 
 def _folder(ref: ModelRef, task: str, digest: str, max_rows: int | None, settings: Settings) -> Path:
@@ -162,7 +170,15 @@ def _recipe(info: VersionInfo) -> Finetune | None:
     return recipe if isinstance(recipe, Finetune) else None
 
 
-def _baseline(info: VersionInfo, rows: "pd.DataFrame", task: Task, settings: Settings) -> "pd.DataFrame | None":
+@dataclass(frozen=True)
+class _Training:
+    """What a version was trained on."""
+
+    rows: "pd.DataFrame"
+    labels: Sequence[str]
+
+
+def _training(info: VersionInfo, settings: Settings) -> _Training | None:
     from components.training.finetuning import training_rows
 
     recipe = _recipe(info)
@@ -170,14 +186,24 @@ def _baseline(info: VersionInfo, rows: "pd.DataFrame", task: Task, settings: Set
         return None
     try:
         data_dir = versioning.path_of(versioning.manifest(info.data_version, settings=settings).ref, settings)
-        labels = table_info(data_dir, recipe.table).labels
-        return task.baseline(training_rows(recipe, data_dir=data_dir), rows, labels)
+        return _Training(training_rows(recipe, data_dir=data_dir), table_info(data_dir, recipe.table).labels)
     except BanyanError:  # its data are not of this workspace
         return None
 
 
-def _taught(model: Any, task: Task) -> set[str]:
-    if task.head not in ("classifier", "tagger"):
-        return set()
-    names = {str(name) for name in model.config.id2label.values()}
-    return names if task.head == "classifier" else {name[2:] for name in names if name[1:2] == "-"}
+def unknown_labels(
+    task: Task, targets: Sequence[str], model: Any, table_labels: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Labels of a file that the model was never taught, sorted; none where that cannot be known.
+
+    Args:
+        table_labels: of the table that it was trained on; a model that writes its labels has no others. None: unknown.
+    """
+    if task.head in ("classifier", "tagger"):
+        names = [str(name) for name in model.config.id2label.values()]
+        taught = set(names) if task.head == "classifier" else {name[2:] for name in names if name[1:2] == "-"}
+    elif table_labels is not None:
+        taught = set(table_labels)
+    else:
+        return ()
+    return tuple(sorted(task.labels(targets) - taught))

@@ -34,3 +34,7 @@ def test_free_text_has_a_mean_score_and_no_label_numbers():
 def test_full_confidence_falls_into_the_last_bin():
     found = summarise(frame([("a", "a", 1, 1, 1.0), ("a", "a", 1, 1, 0.99)]), get_task("classification"))
     assert found["calibration_error"] == pytest.approx(0.005)
+
+
+def test_the_error_of_one_rows_mean_is_left_out():
+    assert "standard_error" not in summarise(pd.DataFrame({"score": [0.2]}), get_task("summarisation"))

@@ -15,14 +15,15 @@ import transformers
 from typer.testing import CliRunner
 
 from components.errors import MappingError, ServiceDown, UsageError, VersionNotFound
-from components.evaluation.on_file import evaluate_on_file, last_result
+from components.evaluation.on_file import FileEvaluation, evaluate_on_file, last_result, unknown_labels
 from components.evaluation.registered import find_model, registry_of
 from components.models.tokenizer import train_bpe
 from components.refs import DataRef
 from components.registry import Registry
 from components.settings import Settings
+from components.tasks import get_task
 from flows.cli import app
-from flows.cli_task import tasks
+from flows.cli_task import result_lines, tasks
 
 ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
 SENTENCES = f"{ADA}nobody\tO\n\nbad\tX-y\n\n{ADA}" * 2
@@ -135,3 +136,36 @@ def test_what_cannot_be_measured_is_told(settings, file, tmp_path, monkeypatch):
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
     with pytest.raises(ServiceDown, match="banyan up"):
         registry_of(Settings())
+
+
+def test_a_file_of_one_row_is_measured_and_what_cannot_be_read_is_passed_over(settings, file):
+    alone = evaluate_on_file("names", file, task="entities", max_rows=1, settings=settings)
+    assert "standard_error" not in alone.metrics
+    torn = alone.per_example.parents[1] / "torn" / "result.json"
+    torn.parent.mkdir()
+    torn.write_text(alone.model_dump_json().replace('"num_rows":1', '"num_rows":null'), "utf-8")
+    later = time.time() + 60
+    os.utime(torn, (later, later))
+    assert last_result("entities", settings=settings) == alone
+    assert next(one for one in tasks(settings) if one["name"] == "entities")["last_result"]["num_examples"] == 1
+
+
+def test_a_figure_that_the_baseline_cannot_give_stands_alone(tmp_path):
+    result = FileEvaluation(
+        model="banyan-ratings", version=1, weights_sha256="w", task="regression", file="f.csv", file_sha256="f",
+        num_rows=9, rejected={}, unknown_labels=(), metrics={"inverse_error": 0.5, "rank_correlation": 0.25},
+        intervals={"inverse_error": (0.4, 0.6), "rank_correlation": (0.1, 0.4)}, baseline={"inverse_error": 0.3},
+        baseline_intervals={"inverse_error": (0.2, 0.4)}, per_example=tmp_path / "rows.parquet",
+    )  # fmt: skip
+    lines = result_lines(result)
+    assert any("inverse_error" in line and line.endswith("baseline 0.300") for line in lines)
+    assert any("rank_correlation" in line and line.endswith("[0.100, 0.400]") for line in lines)
+
+
+def test_only_labels_that_a_model_is_known_not_to_have_been_taught_are_unknown(workspace):
+    tagger = transformers.AutoModelForTokenClassification.from_pretrained(_tagger(workspace / "again"))
+    spans = [json.dumps([{"start": 0, "end": 3, "text": "Ada", "type": kind}]) for kind in ("person", "place")]
+    assert unknown_labels(get_task("entities"), spans, tagger, None) == ("place",)
+    prompt = get_task("classification_prompt")
+    assert unknown_labels(prompt, ["oak", "fig"], None, None) == ()
+    assert unknown_labels(prompt, ["oak", "fig"], None, ("fig",)) == ("oak",)

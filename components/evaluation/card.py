@@ -11,7 +11,6 @@ from components.evaluation.parity import Parity
 from components.evaluation.scores import Scores
 from components.recipes import Finetune, Preference, Pretrain
 from components.tasks import get_task
-from components.training import hardware
 from components.training.run import TrainingRun
 
 NUM_RESAMPLES = 200
@@ -215,18 +214,16 @@ def _recipe(recipe: Pretrain | Finetune) -> str:
 
 
 def _energy(run: TrainingRun) -> str:
-    """Measured where the machine counts; else from time and what such parts draw."""
+    """As the run counted it: of all its workers, measured where the machine does."""
     missing = "Not in it: evaluation, cooling, failed attempts."
-    if run.energy_joules is not None and not run.energy_source.startswith("estimate"):
-        measured = f"{run.energy_joules / 3600:.3g} Wh for {run.seconds:.0f} s of training, by {run.energy_source}"
-        return f"## Energy\n\n{measured}. {missing}"
-    threads, device = int(run.lock["threads"]), str(run.lock["device"])
-    watts = hardware.watts(device=device, num_threads=threads, memory_gb=hardware.memory_gb())
-    parts = f"{threads} busy cores at {hardware.WATTS_A_CPU_CORE:.0f} W and the machine's memory"
-    parts += "" if device == "cpu" else f", {device} at its board's limit where it is known"
+    if run.energy_joules is None:  # of a run of before they were kept
+        return ""
+    wh, source = f"{run.energy_joules / 3600:.3g} Wh for {run.seconds:.0f} s of training", run.energy_source
+    if not source.startswith("estimate"):
+        return f"## Energy\n\n{wh}, by {source}. {missing}"
     return (
-        f"## Energy\n\nAbout {watts * run.seconds / 3600:.3g} Wh for {run.seconds:.0f} s of training. An **estimate** "
-        f"from time, not measured: {parts} (Lannelongue et al. 2021). {missing}"
+        f"## Energy\n\nAbout {wh}. An **estimate** from time, not measured: {source.removeprefix('estimate: ')} "
+        f"(Lannelongue et al. 2021). {missing}"
     )
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -54,11 +55,22 @@ class Meter:
         powercap: Path = POWERCAP,
         board: "Callable[[], int | None] | None" = None,
         every_seconds: float = READ_EVERY_SECONDS,
+        num_boards: int = 1,
+        is_here: bool = True,
     ) -> None:
-        """`board` gives a graphics card's counter in millijoules, or None; by default NVML's of a CUDA device."""
-        self._device, self._num_threads = device, num_threads
-        self._packages = list(_packages(powercap))
-        self._board = board or (board_millijoules if device != "cpu" else lambda: None)
+        """What a training on `device` will draw.
+
+        Args:
+            device: as the lock names it: `cpu`, or the graphics card.
+            num_threads: of all workers.
+            board: gives the graphics cards' counter in millijoules, or None; default: NVML's.
+            num_boards: graphics cards that it uses: this process's own, or the first so many.
+            is_here: whether it runs on this machine, whose counters alone can be read.
+        """
+        self._device, self._num_threads, self._num_boards = device, num_threads, num_boards
+        self._packages = list(_packages(powercap)) if is_here else []
+        counts = device != "cpu" and is_here
+        self._board = board or (partial(boards_millijoules, num_boards) if counts else lambda: None)
         self._every = every_seconds
         self._done = threading.Event()
         self._seconds = 0.0
@@ -89,14 +101,20 @@ class Meter:
         board = (after - before) / 1e3 if before is not None and after is not None and after >= before else None
         is_cpu = self._device == "cpu"
         if cores > 0 and (is_cpu or board is not None):
-            source = "rapl: whole processor packages" + ("" if board is None else " + nvml: the board")
+            boards = "the board" if self._num_boards == 1 else f"{self._num_boards} boards"
+            source = "rapl: whole processor packages" + ("" if board is None else f" + nvml: {boards}")
             return Energy((cores + (board or 0.0)) * stretch, source)
         gb = hardware.memory_gb()
         if board is not None:
             rest = hardware.watts(device="cpu", num_threads=self._num_threads, memory_gb=gb) * self._seconds
-            return Energy((board + rest) * stretch, "nvml: the board; the cores beside it estimated")
-        watts = hardware.watts(device=self._device, num_threads=self._num_threads, memory_gb=gb)
+            boards = "the board" if self._num_boards == 1 else f"{self._num_boards} boards"
+            return Energy((board + rest) * stretch, f"nvml: {boards}; the cores beside estimated")
+        watts = hardware.watts(
+            device=self._device, num_threads=self._num_threads, memory_gb=gb, num_boards=self._num_boards
+        )
         assumed = f"{self._num_threads} cores at {hardware.WATTS_A_CPU_CORE:.0f} W, {gb:.0f} GB of memory"
+        if not is_cpu:
+            assumed += f", {self._num_boards} × {self._device} at its board's limit where that is known"
         return Energy(watts * whole, f"estimate: {assumed}")
 
     def _read_on(self) -> None:
@@ -121,22 +139,30 @@ def _packages(powercap: Path) -> Iterator[_Package]:
                 yield _Package(file, wraps_at, int(file.read_text()))
 
 
-def board_millijoules() -> int | None:
-    """The current CUDA device's counter; None where NVML or the board does not count."""
+def boards_millijoules(num_boards: int) -> int | None:
+    """The counters of a training's CUDA devices together: of one the current device's, of several the first ones', as
+    `distributed.joined` gives them to workers. None where NVML, or one of the boards, does not count."""
     with contextlib.suppress(OSError, RuntimeError, AttributeError, ValueError):
         import torch
 
         if not torch.cuda.is_available():
             return None
-        uuid = f"GPU-{torch.cuda.get_device_properties(torch.cuda.current_device()).uuid}"
-        nvml = ctypes.CDLL(_NVML)
-        if nvml.nvmlInit_v2():
-            return None
-        board, counted = ctypes.c_void_p(), ctypes.c_ulonglong()
-        try:
-            failed = nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(board))
-            failed = failed or nvml.nvmlDeviceGetTotalEnergyConsumption(board, ctypes.byref(counted))
-            return None if failed else int(counted.value)
-        finally:
-            nvml.nvmlShutdown()
+        devices = [torch.cuda.current_device()] if num_boards == 1 else range(num_boards)
+        counters = [_counter(f"GPU-{torch.cuda.get_device_properties(one).uuid}") for one in devices]
+        counted = [one for one in counters if one is not None]
+        return sum(counted) if len(counted) == num_boards else None
     return None
+
+
+def _counter(uuid: str) -> int | None:
+    """A board's, in millijoules."""
+    nvml = ctypes.CDLL(_NVML)
+    if nvml.nvmlInit_v2():
+        return None
+    board, counted = ctypes.c_void_p(), ctypes.c_ulonglong()
+    try:
+        failed = nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(board))
+        failed = failed or nvml.nvmlDeviceGetTotalEnergyConsumption(board, ctypes.byref(counted))
+        return None if failed else int(counted.value)
+    finally:
+        nvml.nvmlShutdown()

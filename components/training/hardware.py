@@ -43,15 +43,15 @@ ASSUMED_UTILISATION = 0.30
 models reach less: they wait for kernels to start."""
 
 
-def watts(*, device: str, num_threads: int, memory_gb: float) -> float:
-    """What a training draws, estimated: the data sheet's limit of a known GPU; else its cores and its memory.
+def watts(*, device: str, num_threads: int, memory_gb: float, num_boards: int = 1) -> float:
+    """What a training draws, estimated: the data sheet's limit of known GPUs; besides its cores and its memory.
 
     Cooling and what else the machine does are not in it.
     """
     words = re.findall(r"\w+", device)  # of "NVIDIA A100-SXM4-80GB"; an L40S is no L4
     known = next((gpu for gpu in GPUS if gpu.name.split()[1] in words), None)
-    board = known.watts if known else 0.0
-    return board + num_threads * WATTS_A_CPU_CORE + memory_gb * WATTS_A_GB
+    boards = num_boards * known.watts if known else 0.0
+    return boards + num_threads * WATTS_A_CPU_CORE + memory_gb * WATTS_A_GB
 
 
 def memory_gb() -> float:

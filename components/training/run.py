@@ -151,7 +151,12 @@ def train(
             if isinstance(recipe, Preference):
                 run.text(preference_rows.text_of(recipe.rows, runs=settings.workspace.runs), preference_rows.FILE)
             cpu_before, num_workers = _cpu_seconds(), settings.workers
-            with Meter(device=lock.device, num_threads=lock.threads * num_workers) as meter:
+            with Meter(
+                device=lock.device,
+                num_threads=lock.threads * num_workers,
+                num_boards=num_workers,
+                is_here=num_workers == 1 or not settings.ray_address,
+            ) as meter:
                 trained = _train(recipe, data=data, run_dir=run_dir, settings=settings, run=run, watch=watch)
             cpu_seconds = _cpu_seconds() - cpu_before
             energy = meter.energy(seconds=trained.seconds)

@@ -17,6 +17,8 @@ from components.training.run import TrainingRun
 TUNED = Finetune(
     name="topics", task="classification", table="topics", base="minilm", num_steps=6, learning_rate=0.01, seed=7
 )
+ESTIMATED = 4500.0
+"""Joules."""
 PRETRAINED = Pretrain(name="corpus", num_steps=6, learning_rate=0.01)
 
 
@@ -29,12 +31,13 @@ def scored(tmp_path, name, scores):
 
 @pytest.fixture
 def card(tmp_path):
-    def make(recipe, scores=None, baseline=None, parity=None, **lock):
+    def make(recipe, scores=None, baseline=None, parity=None, energy=(ESTIMATED, "estimate: 4 cores"), **lock):
         known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
         known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
         run = TrainingRun(
             model="banyan-topics", run_id="1", run_dir=tmp_path, weights_sha256="w" * 64, lock=known,
             metrics={"heldout_loss": 2.5}, num_steps=6, seconds=3600.0, sample="def f",
+            energy_joules=energy[0], energy_source=energy[1],
         )  # fmt: skip
         rows = {"train": SplitSummary(total=24, sources={}, labels={})}
         ref = DataRef(version="d" * 32, tables={recipe.table: "t" * 64})
@@ -79,11 +82,13 @@ def test_figures_stand_with_their_interval_beside_the_baseline(card, tmp_path):
     assert "accuracy is +0.1 (-0.0" in card(TUNED, mine, base), "paired: the difference has an interval of its own"
 
 
-def test_energy_is_called_an_estimate_and_is_watts_times_hours(card):
-    text = card(PRETRAINED)
-    assert "**estimate**" in text.lower()
-    few, many = (float(card(PRETRAINED, threads=n).split("About ")[1].split(" Wh")[0]) for n in (2, 10))
-    assert many - few == pytest.approx(8 * 12, rel=0.1), "an hour of eight more cores at 12 W"
+def test_energy_is_what_the_run_counted_whatever_one_workers_threads(card):
+    text = card(PRETRAINED, threads=2)
+    assert "About 1.25 Wh for 3600 s" in text and "**estimate**" in text.lower() and "measured: 4 cores" in text
+    measured = card(PRETRAINED, energy=(7200.0, "rapl: whole processor packages + nvml: 2 boards"))
+    assert "2 Wh for 3600 s of training, by rapl: whole processor packages + nvml: 2 boards" in measured
+    assert "stimate" not in measured
+    assert "## Energy" not in card(PRETRAINED, energy=(None, "")), "a run of before it was counted"
 
 
 def test_a_pretrained_model_has_no_figures_of_a_test_split(card):

@@ -2,10 +2,12 @@
 
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from components.training import hardware
+from components.training import energy, hardware
 from components.training.energy import Meter
 
 
@@ -89,4 +91,33 @@ def test_a_counter_that_may_not_be_read_is_no_measurement(tmp_path: Path) -> Non
     file = package(tmp_path, 0, 0)
     with Meter(device="cpu", num_threads=2, powercap=tmp_path) as meter:
         file.unlink()
+    assert meter.energy().source.startswith("estimate")
+
+
+def test_of_several_graphics_cards_every_one_counts(monkeypatch, tmp_path: Path) -> None:
+    counters = {"GPU-0": [1_000, 11_000], "GPU-1": [5_000, 45_000]}
+    fake = SimpleNamespace(
+        is_available=lambda: True,
+        current_device=lambda: 0,
+        get_device_properties=lambda number: SimpleNamespace(uuid=str(number)),
+    )
+    monkeypatch.setattr(torch, "cuda", fake)
+    monkeypatch.setattr(energy, "_counter", lambda uuid: counters[uuid].pop(0))
+    nowhere = tmp_path / "none"
+    with Meter(device="NVIDIA H100", num_threads=2, num_boards=2, powercap=nowhere) as meter:
+        pass
+    assert meter.energy().joules == pytest.approx(50.0, abs=1.0)
+    assert meter.energy().source == "nvml: 2 boards; the cores beside estimated"
+    counters |= {"GPU-0": [1_000, 2_000], "GPU-1": [None, None]}
+    with Meter(device="NVIDIA H100", num_threads=2, num_boards=2, powercap=nowhere) as meter:
+        pass
+    told = meter.energy(seconds=1.0)
+    assert told.source.startswith("estimate") and "2 × NVIDIA H100" in told.source, "half of it is no measurement"
+    assert told.joules > 2 * 700
+
+
+def test_of_other_machines_nothing_here_is_counted(tmp_path: Path) -> None:
+    file = package(tmp_path, 0, 0)
+    with Meter(device="cpu", num_threads=2, powercap=tmp_path, is_here=False) as meter:
+        file.write_text("10000000")
     assert meter.energy().source.startswith("estimate")

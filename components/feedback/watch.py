@@ -87,10 +87,10 @@ class Watch:
         if self.seen.get(move.move_id) == newest:
             return
         self._count(move, split)
-        self.seen[move.move_id] = newest
         found = self.evidence(move)
         if found.is_worse:
             self._roll_back(move, found)
+        self.seen[move.move_id] = newest  # last: what failed on the way is done by the next look
 
     def evidence(self, move: JournalEntry) -> Watched:
         """What has been counted over a promotion, and what it comes to."""

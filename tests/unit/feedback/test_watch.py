@@ -2,6 +2,7 @@
 
 import pytest
 
+from components.errors import RegistryUnavailable
 from components.evaluation.watch import judge
 from components.feedback.watch import ACTOR, Watch
 from components.ledger.journal import Journal
@@ -148,6 +149,27 @@ def test_a_champion_that_people_like_less_is_rolled_back_with_the_evidence(promo
     assert town.traffic.splits("library") == []
     assert journal.verify(registry).ok
     assert watch.look() == []  # and a roll-back is not watched
+
+
+@pytest.mark.parametrize("is_cut_in", ["at_alias", "set_alias"])
+def test_a_roll_back_that_mlflow_was_away_for_is_made_at_the_next_look(
+    promoted, watch, town, registry, journal, monkeypatch, is_cut_in
+):
+    for number in range(100):
+        town.says(f"reader {number}", {OLD: "approve", NEW: "reject"})
+
+    def away(*_):
+        raise RegistryUnavailable("MLflow does not answer")
+
+    with monkeypatch.context() as cut:
+        cut.setattr(registry, is_cut_in, away)
+        with pytest.raises(RegistryUnavailable):
+            watch.look()
+    assert registry.champion == ref(NEW)
+    watch.look()
+    assert registry.champion == ref(OLD)
+    assert town.traffic.splits("library") == []
+    assert journal.verify(registry).ok
 
 
 def test_a_champion_that_is_liked_as_well_stays_and_the_arm_ends_with_its_time(promoted, watch, town, registry, clock):

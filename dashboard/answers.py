@@ -77,7 +77,7 @@ def streamed(seat: Seat, question: str) -> Answered | None:
     whole: list[Answered] = []
 
     def pieces() -> Iterator[str]:
-        for piece in stores().stream(seat.table, question):
+        for piece in stores().stream(seat.table, question, actor=people.actor()):
             if isinstance(piece, str):
                 yield piece
             else:

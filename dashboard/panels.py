@@ -46,7 +46,7 @@ def ask(seat: Seat, say: Words) -> None:
             st.session_state["answered"] = answers.streamed(seat, question)
         else:
             with st.spinner(say("playground.waiting")):
-                st.session_state["answered"] = stores().ask(seat.table, question)
+                st.session_state["answered"] = stores().ask(seat.table, question, actor=people.actor())
     except StoreError as err:
         widgets.box(Box("failed", say("playground.failed"), str(err)))
 

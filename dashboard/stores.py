@@ -374,15 +374,16 @@ class Stores:
         with translated("data", "the data store"):
             return tuple(replace(seat, example=example(seat, settings=self.settings)) for seat in seats)
 
-    def ask(self, table: str, question: str) -> Answered:
-        """One answer of the table's champion."""
+    def ask(self, table: str, question: str, *, actor: Actor) -> Answered:
+        """One answer of whoever answers the actor: the table's champion, or who stands beside it."""
+        body = {"input": question} | _asked_by(actor, "subject")
         with self._gateway(ANSWER) as http:
-            reply = json_of(http.post(f"/v1/tasks/{table}", json={"input": question}))
+            reply = json_of(http.post(f"/v1/tasks/{table}", json=body))
         return answered_of(reply, table, question)
 
-    def stream(self, table: str, question: str) -> Iterator[str | Answered]:
-        """The champion's text piece by piece as it is written, then the whole with its receipt."""
-        body, said = {"model": table, "prompt": question, "stream": True}, []
+    def stream(self, table: str, question: str, *, actor: Actor) -> Iterator[str | Answered]:
+        """The text piece by piece as it is written, then the whole with its receipt."""
+        body, said = {"model": table, "prompt": question, "stream": True} | _asked_by(actor, "user"), []
         with self._gateway(ANSWER) as http, http.stream("POST", "/v1/completions", json=body) as reply:
             if reply.is_error:
                 reply.read()
@@ -395,14 +396,15 @@ class Stores:
                     known = {"request_id": piece["request_id"], "output": "".join(said).strip(), "receipt": piece}
                     yield answered_of(known, table, question)
 
-    def converse(self, table: str, question: str, *, before: Sequence[Turn], passages: int) -> Turn:
+    def converse(self, table: str, question: str, *, before: Sequence[Turn], passages: int, actor: Actor) -> Turn:
         """The next turn of a conversation; with `passages`, out of so many of the workspace's documents."""
         said = [
             text for turn in before for text in (turn.question, turn.answered.output) if turn.answered.output.strip()
         ]
         roles = itertools.cycle(("user", "assistant"))
         messages = [{"role": role, "content": text} for role, text in zip(roles, [*said, question], strict=False)]
-        body = {"model": table, "messages": messages} | ({"retrieve": passages} if passages else {})
+        body: dict[str, Any] = {"model": table, "messages": messages} | _asked_by(actor, "user")
+        body |= {"retrieve": passages} if passages else {}
         with self._gateway(ANSWER) as http:
             return turn_of(json_of(http.post("/v1/chat/completions", json=body)), table, question)
 
@@ -435,7 +437,8 @@ class Stores:
         with translated("ledger", "the ledger"):
             require("preference", subject=table, actor=actor, ledger=self._writable())
         with self._gateway(ANSWER) as http:
-            found = json_of(http.post(f"/v1/tasks/{table}/compare", json={"input": question}))
+            body = {"input": question} | _asked_by(actor, "subject")
+            found = json_of(http.post(f"/v1/tasks/{table}/compare", json=body))
         return tuple(answered_of(reply, table, question) for reply in found["answers"])
 
     def prefer(self, better: Answered, other: Answered, *, actor: Actor) -> str:
@@ -474,3 +477,8 @@ class Stores:
             url = addresses(self.settings).gateway
             with httpx.Client(base_url=url, timeout=timeout, headers=headers) as http:
                 yield http
+
+
+def _asked_by(actor: Actor, name: str) -> dict[str, str]:
+    """Under the same name as their feedback: who speaks of an answer must be who was given it."""
+    return {name: actor.subject} if actor.subject else {}

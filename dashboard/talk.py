@@ -38,7 +38,9 @@ def show(seat: Seat, say: Words) -> None:
         return
     try:
         with st.spinner(say("playground.waiting")):
-            turns.append(stores().converse(seat.table, question, before=turns, passages=PASSAGES if looks else 0))
+            passages = PASSAGES if looks else 0
+            said = stores().converse(seat.table, question, before=turns, passages=passages, actor=people.actor())
+            turns.append(said)
     except StoreError as err:
         widgets.box(Box("failed", say("playground.failed"), str(err)))
         return

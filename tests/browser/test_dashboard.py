@@ -9,6 +9,7 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from components.knowledge import Graph
 from components.knowledge_files import save
+from components.ledger.actions import Actor
 from components.ledger.store import Ledger
 from dashboard.app import PAGES
 from dashboard.stores import Stores
@@ -205,7 +206,7 @@ def test_an_operator_starts_a_retraining_and_sees_it_in_the_list(open_page: Open
 def test_the_loop_follows_the_stores_without_a_reload(open_page: Open, installation: Installation) -> None:
     page = loaded(open_page(), "ecosystem")
     before = page.locator(".b-tile", has_text="Answers given").locator(".v").inner_text()
-    Stores(installation.settings).ask("library", "One more question.")
+    Stores(installation.settings).ask("library", "One more question.", actor=Actor("local:me", "operator"))
     expect(page.locator(".b-tile", has_text="Answers given").locator(".v")).not_to_have_text(before)
 
 

@@ -115,7 +115,7 @@ def test_the_stores_refuse_what_a_page_did_not_offer(role: Any, installation: In
 
 def test_a_viewer_says_nothing_of_an_answer(installation: Installation) -> None:
     stores = Stores(installation.settings)
-    answered = stores.ask("library", "Is it a graph?")
+    answered = stores.ask("library", "Is it a graph?", actor=Actor("eve@example.org", "viewer"))
     with pytest.raises(StoreError, match="needs the role rater"):
         stores.give_feedback(answered.request_id, actor=Actor("eve@example.org", "viewer"), kind="approve")
     with Ledger(installation.settings) as ledger:

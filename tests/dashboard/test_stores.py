@@ -157,7 +157,7 @@ def test_a_version_s_sample_is_read_from_its_card(stores: Stores, monkeypatch) -
 
 
 def test_an_answer_and_an_opinion_on_it_travel_through_the_gateway(stores: Stores) -> None:
-    answered = stores.ask("library", "Paths in a graph.")
+    answered = stores.ask("library", "Paths in a graph.", actor=ANA)
     assert answered.output == "networkx"
     assert answered.receipt["version"] == 3
     first = stores.give_feedback(answered.request_id, actor=ANA, kind="approve")
@@ -166,7 +166,7 @@ def test_an_answer_and_an_opinion_on_it_travel_through_the_gateway(stores: Store
 
 
 def test_a_change_of_mind_is_refused_and_not_taken_for_an_outage(stores: Stores) -> None:
-    answered = stores.ask("library", "Paths in a graph, again.")
+    answered = stores.ask("library", "Paths in a graph, again.", actor=ANA)
     stores.give_feedback(answered.request_id, actor=ANA, kind="approve")
     with pytest.raises(StoreError, match="already kept") as caught:
         stores.give_feedback(answered.request_id, actor=ANA, kind="reject")
@@ -175,7 +175,7 @@ def test_a_change_of_mind_is_refused_and_not_taken_for_an_outage(stores: Stores)
 
 def test_a_question_about_a_table_that_nobody_serves_is_refused_with_the_gateways_words(stores: Stores) -> None:
     with pytest.raises(StoreError, match="no champion") as caught:
-        stores.ask("poetry", "Shall I compare thee?")
+        stores.ask("poetry", "Shall I compare thee?", actor=ANA)
     assert caught.value.store == "gateway"
 
 
@@ -186,7 +186,7 @@ def test_a_question_about_a_table_that_nobody_serves_is_refused_with_the_gateway
         ("prefect", lambda stores: stores.orchestration()),
         ("prefect", lambda stores: stores.start_retraining("library", actor=ANA)),
         ("gateway", lambda stores: stores.seats()),
-        ("gateway", lambda stores: stores.ask("library", "text")),
+        ("gateway", lambda stores: stores.ask("library", "text", actor=ANA)),
     ],
 )
 def test_a_service_that_is_down_is_one_error_with_a_remedy(store: str, ask, lonely: Stores) -> None:
@@ -216,7 +216,7 @@ def test_records_cannot_be_changed(stores: Stores) -> None:
 
 
 def test_a_text_is_told_piece_by_piece_and_then_whole_with_its_receipt(stores: Stores) -> None:
-    told = list(stores.stream("summary", "def add(a, b):\n    return a + b"))
+    told = list(stores.stream("summary", "def add(a, b):\n    return a + b", actor=ANA))
     whole = told[-1]
     assert not isinstance(whole, str)
     assert "".join(piece for piece in told[:-1] if isinstance(piece, str)) == whole.output

@@ -1,9 +1,14 @@
 """Conversations on the playground, over the real gateway; and the curves that the evolution page draws."""
 
+import time
+
 import pytest
 
 from components.evaluation.curves import LABEL_EFFICIENCY, keep
+from components.feedback.mine import mine
+from components.ledger.actions import Actor
 from components.ledger.store import Ledger
+from components.ledger.traffic import Traffic
 from components.refs import ModelRef
 from components.settings import Settings
 from dashboard.stores import Stores
@@ -11,6 +16,13 @@ from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
 from tests.dashboard.conftest import words_on
 from tests.dashboard.installation import gateway
+
+
+def wait_until(true) -> None:
+    give_up = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -47,6 +59,24 @@ def test_without_documents_to_look_into_it_is_said_why_there_is_no_answer(talkin
     test.chat_input[0].set_value("What adds two numbers?").run()
     assert not test.exception
     assert "there is no data version yet" in words_on(test)
+
+
+def test_who_asks_at_the_dashboard_is_who_speaks_of_the_answer_in_every_way_of_asking(tmp_path):
+    settings, ben = Settings(BANYAN_WORKSPACE=tmp_path / "workspace"), Actor("ben", "rater", subject="ben@example.org")
+    one, other = (ModelRef(name="banyan-talk", version=v, run_id="r", weights_sha256=f"{v}" * 64) for v in (3, 4))
+    with gateway(settings, {"talk": (one, "dialogue")}) as url, Ledger(settings) as ledger:
+        Traffic(ledger, settings.workspace).set(other, kind="shadow", percent=100, actor="me")
+        stores = Stores(settings.model_copy(update={"gateway_url": url}))
+        wait_until(lambda: stores.seats()[0].has_challenger)
+        given = [stores.ask("talk", "a", actor=ben), *stores.compare("talk", "b", actor=ben)]
+        given += [one for one in stores.stream("talk", "c", actor=ben) if not isinstance(one, str)]
+        given.append(stores.converse("talk", "d", before=(), passages=0, actor=ben).answered)
+        said = [stores.give_feedback(one.request_id, actor=ben, kind="approve") for one in given]
+        subjects = {ledger.answer(one.request_id).subject for one in given}
+        assert subjects == {ledger.feedback_row(one).subject for one in said} == {ledger.pseudonym("ben@example.org")}
+        assert len(mine(ledger, given[0].request_id)) == len(given) == 5
+        local = stores.ask("talk", "a", actor=Actor("local:me", "operator"))
+        assert ledger.answer(local.request_id).subject is None
 
 
 FINDING = {

@@ -136,7 +136,7 @@ def _verdict_lines(found: "Verification") -> list[str]:
         lines.append(f"registered {found.registered_sha256}\nretrained  {found.retrained_sha256}")
         lines.append(f"All {found.num_steps} losses are equal: they part after the last forward pass.")
     if found.parted_at_step is not None:
-        one, other = found.registered_loss, found.retrained_loss
+        one, other = found.registered_loss, "no number" if found.retrained_loss is None else found.retrained_loss
         lines.append(
             f"The loss parts at step {found.parted_at_step} of {found.num_steps}: {one} registered, {other} here"
         )

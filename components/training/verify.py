@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.data import tables
 from components.data.manifests import Manifest, contents
-from components.errors import VersionNotFound
+from components.errors import NonFiniteLoss, VersionNotFound
 from components.evaluation.candidate import RECIPE_TAG
 from components.recipes import Finetune, Preference, Pretrain, parse_recipe
 from components.refs import DataRef, ModelRef
@@ -55,6 +55,7 @@ class Verification(BaseModel):
     registered_loss: float | None = None
     """Of that step, nats per target."""
     retrained_loss: float | None = None
+    """None at a step that parted: it, or its gradient, is no number here."""
     environment: tuple[Difference, ...] = ()
     """In what this machine or this code differs from the registered training's: registered first."""
     data_from: Literal["workspace", "remote"] = "workspace"
@@ -245,19 +246,22 @@ def _retrain(
     watch: Callable[[Progress], None] | None,
 ) -> Verification:
     def on_step(progress: Progress) -> None:
+        nonlocal reached
+        reached = progress.step
         if watch:
             watch(progress)
         # A NaN ends a training before it gets here, so that equal bits are equal numbers.
         if progress.step > len(losses) or progress.loss != losses[progress.step - 1]:
             raise _Parted(progress.step, progress.loss)
 
-    run_dir = settings.workspace.runs / "verify"
+    run_dir, reached = settings.workspace.runs / "verify", 0
     verdict: Verdict = "not comparable" if known.environment else "different"
     try:
         done = training.train_alone(recipe, data=data, run_dir=run_dir, settings=settings, on_step=on_step)
-    except _Parted as parted:
-        then = losses[parted.step - 1] if parted.step <= len(losses) else None
-        found = {"parted_at_step": parted.step, "registered_loss": then, "retrained_loss": parted.loss}
+    except (_Parted, NonFiniteLoss) as err:  # the registered one had numbers to its end
+        step, loss = (err.step, err.loss) if isinstance(err, _Parted) else (reached + 1, None)
+        then = losses[step - 1] if step <= len(losses) else None
+        found = {"parted_at_step": step, "registered_loss": then, "retrained_loss": loss}
         return known.model_copy(update={"verdict": verdict, **found})
     finally:
         shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)

@@ -14,6 +14,7 @@ from components.refs import ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.training import lock as locks
+from components.training import pretraining
 from components.training import run as training
 from components.training import verify as verification
 from components.training.verify import verify
@@ -97,6 +98,23 @@ def test_the_first_step_whose_loss_parts_is_named_and_training_ends_there(model,
     assert found.registered_loss != found.retrained_loss == pytest.approx(found.registered_loss)
     assert found.retrained_sha256 is None
     assert len(steps) == 3
+
+
+def test_a_loss_that_is_no_number_here_is_different_at_its_step(model, installation, banyan, monkeypatch):
+    ordinary, calls = pretraining.objective_loss, []
+
+    def broken(*args, **kwargs):
+        summed, count = ordinary(*args, **kwargs)
+        calls.append(summed)
+        return (summed * float("nan") if len(calls) == 3 else summed), count
+
+    monkeypatch.setattr(pretraining, "objective_loss", broken)
+    found = verify(model, settings=installation)
+    assert (found.verdict, found.exit_code, found.parted_at_step) == ("different", 1, 3)
+    assert found.registered_loss is not None and found.retrained_loss is None
+    calls.clear()
+    said = banyan("verify", "gpt").stdout
+    assert "parts at step 3 of 4" in said and "no number here" in said
 
 
 def test_other_weights_under_equal_losses_are_different_too(model, installation):

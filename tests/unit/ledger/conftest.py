@@ -1,19 +1,19 @@
 """A real ledger in a temporary workspace, with a clock that the test moves.
 
-On SQLite; with `LEDGER_TEST_POSTGRES=postgresql+psycopg://user@host/database` on that server, in a
-schema of each test's own.
+Each test is run twice: on SQLite, and on a PostgreSQL that is started for the session, in a schema of the test's own.
 """
 
-import os
-import uuid
+import itertools
 from collections.abc import Callable, Iterator
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from components.ledger.store import Ledger
 from components.refs import ModelRef
 from components.settings import Settings
+
+from . import postgres
 
 
 class Clock:
@@ -30,25 +30,39 @@ def model_ref(version: int, table: str = "library") -> ModelRef:
     return ModelRef(name=f"banyan-{table}", version=version, run_id=f"run{version}", weights_sha256=f"{version:064d}")
 
 
-POSTGRES = os.environ.get("LEDGER_TEST_POSTGRES", "")
-on_sqlite = pytest.mark.skipif(bool(POSTGRES), reason="looks into SQLite's files")
+on_sqlite = pytest.mark.parametrize("database", ["sqlite"], indirect=True)
+"""Of tests that look into SQLite's files."""
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Engine]:
+    """A PostgreSQL that ends with the session, and all in it."""
+    if why := postgres.missing():
+        pytest.skip(f"NOT TESTED ON POSTGRESQL: {why}")
+    with postgres.running() as url:
+        engine = create_engine(url)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, tmp_path) -> str:
+    """The URL of an empty database of the test's own, which becomes the ledger's."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'workspace' / 'ledger.db'}"
+    server, schema = request.getfixturevalue("server"), f"test_{next(_numbers)}"
+    with server.begin() as connection:
+        connection.execute(text(f"CREATE SCHEMA {schema}"))
+    return server.url.update_query_dict({"options": f"-csearch_path={schema}"}).render_as_string(hide_password=False)
 
 
 @pytest.fixture
-def settings(tmp_path, monkeypatch) -> Iterator[Settings]:
+def settings(database, tmp_path, monkeypatch) -> Settings:
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
-    if not POSTGRES:
-        yield Settings()
-        return
-    schema = f"test_{uuid.uuid4().hex}"
-    monkeypatch.setenv("BANYAN_LEDGER_URL", f"{POSTGRES}?options=-csearch_path%3D{schema}")
-    server = create_engine(POSTGRES)
-    with server.begin() as connection:
-        connection.execute(text(f"CREATE SCHEMA {schema}"))
-    yield Settings()
-    with server.begin() as connection:
-        connection.execute(text(f"DROP SCHEMA {schema} CASCADE"))
-    server.dispose()
+    if not database.startswith("sqlite"):  # SQLite is where the workspace is, without being told
+        monkeypatch.setenv("BANYAN_LEDGER_URL", database)
+    return Settings()
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_revoked_key_stays_revoked_and_its_name_is_free_again(ring, clock):
 )
 def test_a_key_that_cannot_be_is_refused(ring, asked):
     with pytest.raises(UsageError):
-        ring.create(asked.pop("name"), **asked)
+        ring.create(**asked)
     assert ring.all() == []
 
 

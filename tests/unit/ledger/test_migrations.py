@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -17,28 +18,37 @@ from components.ledger.schema import SCHEMA_VERSION, metadata
 from components.ledger.store import Ledger
 from components.settings import Settings
 
-from .conftest import on_sqlite
-
 FIRST = Path(__file__).with_name("first_schema.sql")
-pytestmark = on_sqlite
+FIRST_ON_POSTGRESQL = Path(__file__).with_name("first_schema_postgresql.sql")
 
 
 @pytest.fixture
-def old(settings) -> Settings:
+def engine(database, tmp_path):
+    (tmp_path / "workspace").mkdir()
+    found = sqlalchemy.create_engine(database)
+    yield found
+    found.dispose()
+
+
+@pytest.fixture
+def old(settings, engine) -> Settings:
     """The settings of an installation whose ledger is of the first schema."""
-    settings.workspace.root.mkdir(parents=True)
-    with sqlite3.connect(settings.workspace.ledger) as database:
-        database.executescript(FIRST.read_text("utf-8"))
+    if engine.dialect.name == "sqlite":
+        with sqlite3.connect(engine.url.database) as database:
+            database.executescript(FIRST.read_text("utf-8"))
+    else:
+        with engine.begin() as connection:
+            connection.exec_driver_sql(FIRST_ON_POSTGRESQL.read_text("utf-8"))
     return settings
 
 
-def schema_version(settings) -> int:
-    with sqlite3.connect(settings.workspace.ledger) as database:
-        return database.execute("SELECT value FROM counters WHERE name = 'schema'").fetchone()[0]
+def schema_version(engine) -> int:
+    with engine.connect() as connection:
+        return connection.execute(sqlalchemy.text("SELECT value FROM counters WHERE name = 'schema'")).scalar_one()
 
 
-def test_a_ledger_of_the_first_schema_keeps_its_rows_and_takes_new_ones(old):
-    assert schema_version(old) == 1
+def test_a_ledger_of_the_first_schema_keeps_its_rows_and_takes_new_ones(old, engine):
+    assert schema_version(engine) == 1
     with Ledger(old) as ledger:
         assert [answer.request_id for answer in ledger.answers()] == ["request-2", "request-1", "request-0"]
         assert ledger.answer("request-0").finish_reason is None
@@ -47,30 +57,31 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows_and_takes_new_ones(old):
         assert [entry.to_version for entry in ledger.journal() if entry.state == "done"] == [1, 2]
         assert Journal(ledger, old.workspace).verify().ok
         assert ledger.record_feedback("feedback-2", request_id="request-2", kind="reject") == 3
+        assert [step.fate for step in ledger.fate_of("feedback-2")] == ["received"]
         KeyRing(ledger).create("the shop", role="rater")
-    assert schema_version(old) == SCHEMA_VERSION
+    assert schema_version(engine) == SCHEMA_VERSION
 
 
-def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old):
+def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old, database):
     """A table or column that is changed in `schema.py` without a revision fails here."""
     Ledger(old).close()
-    with Database(f"sqlite:///{old.workspace.ledger}").read() as connection:
+    with Database(database).read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert [change for change in compare_metadata(context, metadata) if "sqlite_" not in str(change)] == []
 
 
-def test_a_new_ledger_is_of_the_newest_revision(settings):
+def test_a_new_ledger_is_of_the_newest_revision(settings, database):
     Ledger(settings).close()
-    with Database(f"sqlite:///{settings.workspace.ledger}").read() as connection:
+    with Database(database).read() as connection:
         assert MigrationContext.configure(connection).get_current_revision() == str(SCHEMA_VERSION)
 
 
-def test_many_who_open_an_old_ledger_at_once_upgrade_it_once(old):
+def test_many_who_open_an_old_ledger_at_once_upgrade_it_once(old, database):
     opened, failed = [], []
 
     def open_it() -> None:
         try:
-            opened.append(Database(f"sqlite:///{old.workspace.ledger}"))
+            opened.append(Database(database))
         except LedgerError as err:
             failed.append(err)
 
@@ -82,7 +93,7 @@ def test_many_who_open_an_old_ledger_at_once_upgrade_it_once(old):
     assert (len(opened), failed) == (6, [])
 
 
-def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(old, monkeypatch):
+def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(old, engine, monkeypatch):
     real = migrations.upgrade
 
     def half(connection):
@@ -92,9 +103,8 @@ def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(old, monkeypatch):
     monkeypatch.setattr(migrations, "upgrade", half)
     with pytest.raises(LedgerError):
         Ledger(old)
-    assert schema_version(old) == 1
-    with sqlite3.connect(old.workspace.ledger) as database:
-        assert "finish_reason" not in str(database.execute("SELECT sql FROM sqlite_master").fetchall())
+    assert schema_version(engine) == 1
+    assert "finish_reason" not in [column["name"] for column in sqlalchemy.inspect(engine).get_columns("answers")]
     monkeypatch.undo()
     Ledger(old).close()  # and the next start brings it up
-    assert schema_version(old) == SCHEMA_VERSION
+    assert schema_version(engine) == SCHEMA_VERSION

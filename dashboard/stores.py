@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
+from components import prefect_key
 from components.errors import BanyanError
+from components.feedback.trigger_file import trigger_policy
 from components.ledger.actions import Actor, perform, require
 from components.ledger.schema import ActionRow, Answer, Fate, Feedback, LookRow
-from components.recipes import TriggerPolicy, load_recipe
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
 from dashboard.examples import example
@@ -214,8 +215,7 @@ class Stores:
 
     def trigger_floor(self) -> int:
         """How many unused feedback rows start a retraining, by the recipe that the stack rings by."""
-        policy: TriggerPolicy = load_recipe(TRIGGER)
-        return policy.minimum_feedback
+        return trigger_policy(self.settings.workspace, default=TRIGGER).minimum_feedback
 
     def ledger(self) -> LedgerState:
         """Answers, feedback, fates, verdicts and alias moves, counted."""
@@ -362,7 +362,7 @@ class Stores:
     def _prefect(self) -> Iterator[tuple[httpx.Client, str]]:
         with translated("prefect", "Prefect"):
             url = addresses(self.settings).prefect
-            with httpx.Client(base_url=f"{url}/api", timeout=QUICK) as http:
+            with httpx.Client(base_url=f"{url}/api", timeout=QUICK, headers=prefect_key.headers()) as http:
                 yield http, url
 
     # ------------------------------------------------------------ gateway

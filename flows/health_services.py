@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from components import prefect_key
 from components.errors import BanyanError
 from components.settings import Settings
 from components.supervisor import Addresses
@@ -46,7 +47,12 @@ def _prefect(at: Addresses, worker_seconds: float | None) -> Iterator[Finding]:
     from flows.deployments import BELLS
 
     anew = "banyan down; banyan up: it tells Prefect anew"
-    with httpx.Client(base_url=f"{at.prefect}/api", timeout=health.ANSWER_SECONDS, trust_env=False) as client:
+    with httpx.Client(
+        base_url=f"{at.prefect}/api",
+        headers=prefect_key.headers(),
+        timeout=health.ANSWER_SECONDS,
+        trust_env=False,
+    ) as client:
 
         def post(path: str, body: Mapping[str, Any]) -> Any:
             answer = client.post(path, json=body)

@@ -6,6 +6,8 @@ import time
 import urllib.request
 from typing import Any
 
+from components import prefect_key
+
 SILENT_SECONDS = 90.0
 """Three heartbeats."""
 
@@ -30,7 +32,8 @@ class Heartbeat:
         return not last or is_new or time.monotonic() - self._seen_at < self._silent_seconds
 
     def _ask(self) -> str:
-        asked = urllib.request.Request(self._url, data=b"{}", headers={"Content-Type": "application/json"})  # noqa: S310
+        headers = {"Content-Type": "application/json", **prefect_key.headers()}
+        asked = urllib.request.Request(self._url, data=b"{}", headers=headers)  # noqa: S310
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with direct.open(asked, timeout=5.0) as answer:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import RecipeError, Transient
+from components.feedback.trigger_file import NAME, trigger_policy
 from components.recipes import (
     BookSource,
     CatalogueSource,
@@ -222,9 +223,8 @@ def screening() -> ScreeningPolicy:
 
 
 def trigger() -> TriggerPolicy:
-    """When feedback is enough, in this installation: `recipes/retrain-when.yaml`."""
-    found: TriggerPolicy = load_recipe(RECIPES / "retrain-when.yaml")
-    return found
+    """When feedback is enough, in this installation: the workspace's `retrain-when.yaml`, else that of `recipes`."""
+    return trigger_policy(load_settings().workspace, default=RECIPES / NAME)
 
 
 @dataclass(frozen=True)

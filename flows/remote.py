@@ -94,11 +94,12 @@ class Prefect:
     def __init__(self, settings: Settings) -> None:
         import httpx
 
+        from components import prefect_key
         from components.supervisor import addresses
 
         self._settings = settings
         self._url = addresses(settings).prefect
-        self._http = httpx.Client(base_url=f"{self._url}/api", timeout=30)
+        self._http = httpx.Client(base_url=f"{self._url}/api", timeout=30, headers=prefect_key.headers())
 
     def page(self, run_id: str) -> str:
         """Where a person sees the run."""
@@ -191,7 +192,7 @@ class Prefect:
         """What the server answers, as parsed JSON; None where it answers nothing.
 
         Raises:
-            StackError: it refused; with `missing`, for a 404.
+            StackError: it refused, or wants a key; with `missing`, for a 404.
         """
         import httpx
 
@@ -210,6 +211,8 @@ class Prefect:
             if time.monotonic() > deadline or not self._may_come_back():
                 raise ServiceDown(f"Prefect does not answer at {self._url} ({reason})", "see: banyan status")
             time.sleep(0.5)
+        if answer.status_code == 401:
+            raise StackError(f"Prefect at {self._url} asks for a key", "set PREFECT_API_AUTH_STRING to it")
         if answer.status_code == 404 and missing:
             raise StackError(missing, f"see {self._url}/deployments")
         if answer.is_error:

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from components.errors import BanyanError, ServiceDown, UsageError
+from components.feedback.trigger_file import NAME, trigger_file, trigger_policy
 from components.settings import PREFIX, Settings, load_settings
 from components.supervisor import (
     Service,
@@ -101,6 +102,7 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
     Raises:
         UsageError: the host is not loopback and there is no key.
         WorkspaceBusy: another stack runs on this workspace.
+        RecipeError: the workspace's `retrain-when.yaml` does not read.
         PortTaken: no free port near the wished one.
         ServiceDown: a service did not start; nothing of the stack is left running.
     """
@@ -113,6 +115,7 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
         for which in ENDING[1:]:
             if signal.getsignal(which) != signal.SIG_IGN:  # as under nohup
                 signal.signal(which, _exit)
+    trigger_policy(settings.workspace, default=RECIPES / NAME)  # its services would die of a typo one after another
     lock = claim(settings.workspace)
     try:
         if ended := end_leftovers(settings.workspace):
@@ -242,7 +245,12 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
         Service(
             "relay",
             (
-                *(*python, "components.ledger.outbox", "--policy", str(RECIPES / "retrain-when.yaml")),
+                *(
+                    *python,
+                    "components.ledger.outbox",
+                    "--policy",
+                    str(trigger_file(workspace, default=RECIPES / NAME)),
+                ),
                 *("--screening", str(RECIPES / "screening.yaml")),
             ),
             env=env,

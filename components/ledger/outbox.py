@@ -8,7 +8,6 @@ in the ledger. The bell is no count: it says "look", and the retraining counts i
 
 import argparse
 import logging
-import os
 import signal
 import sys
 import threading
@@ -21,6 +20,7 @@ from typing import Any
 
 import httpx
 
+from components import prefect_key
 from components.errors import BanyanError, RegistryUnavailable, ServiceDown
 from components.ledger.journal import Journal
 from components.ledger.schema import OutboxRow, Pending
@@ -165,10 +165,7 @@ def run(
     """
     from components.supervisor import addresses
 
-    auth = os.environ.get("PREFECT_API_AUTH_STRING", "")  # as Prefect's own clients read it
-    user, _, password = auth.partition(":")
-    basic = httpx.BasicAuth(user, password) if auth else None
-    with Ledger(settings) as ledger, httpx.Client(timeout=10.0, auth=basic) as client:
+    with Ledger(settings) as ledger, httpx.Client(timeout=10.0, headers=prefect_key.headers()) as client:
         relay = Relay(ledger, lambda: addresses(settings).prefect, policy, client)
         must_repair, tidy_at, repair_at = True, 0.0, 0.0
         beside = _beside(settings, ledger, policy, screening or ScreeningPolicy(), stop=stop)

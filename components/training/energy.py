@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from components.training import hardware
+from components.training import hardware, turns
 
 POWERCAP = Path("/sys/class/powercap")
 READ_EVERY_SECONDS = 30.0
@@ -147,8 +147,7 @@ def boards_millijoules(num_boards: int) -> int | None:
 
         if not torch.cuda.is_available():
             return None
-        devices = [torch.cuda.current_device()] if num_boards == 1 else range(num_boards)
-        counters = [_counter(f"GPU-{torch.cuda.get_device_properties(one).uuid}") for one in devices]
+        counters = [_counter(uuid) for uuid in turns.boards(num_boards)]
         counted = [one for one in counters if one is not None]
         return sum(counted) if len(counted) == num_boards else None
     return None

@@ -9,11 +9,11 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import filelock
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from components.data import versioning
@@ -22,7 +22,7 @@ from components.ledger.store import Ledger
 from components.recipes import Finetune, Preference, Pretrain
 from components.refs import DataRef
 from components.registry import Registry, model_name
-from components.settings import Settings, Workspace
+from components.settings import Settings
 from components.supervisor import addresses
 from components.tracking import RunLog
 from components.training import bases, hardware, launch, plan, preference_rows, scaling
@@ -31,6 +31,7 @@ from components.training.device import resolve
 from components.training.energy import Energy, Meter
 from components.training.lock import Lock
 from components.training.result import Evaluation, Progress, Trained, load
+from components.training.turns import alone_on
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def train(
     lock = take_lock(recipe, data=data, settings=settings)
     run_dir = settings.workspace.runs / lock.key
     registry = Registry(addresses(settings).mlflow)
-    with alone_on(lock.device, workspace=settings.workspace):
+    with turn(recipe, settings=settings):
         if force:
             shutil.rmtree(run_dir, ignore_errors=True)
         if done := _finished(run_dir, lock):
@@ -190,6 +191,12 @@ def train(
     return finished
 
 
+def turn(recipe: Pretrain | Finetune, *, settings: Settings) -> AbstractContextManager[None]:
+    """Holds what the recipe trains on here; workers on a Ray cluster get their devices from Ray."""
+    num_devices = 1 if settings.ray_address else settings.workers
+    return alone_on(resolve(recipe.device).type, workspace=settings.workspace, num_devices=num_devices)
+
+
 def _finished(run_dir: Path, lock: Lock) -> TrainingRun | None:
     """What an earlier call finished under this very lock, if it is whole."""
     if load(run_dir, lock) is None:
@@ -198,23 +205,6 @@ def _finished(run_dir: Path, lock: Lock) -> TrainingRun | None:
         return TrainingRun.model_validate_json((run_dir / RUN_FILE).read_text("utf-8"))
     except (OSError, ValidationError):  # it was killed between the model and this
         return None
-
-
-@contextlib.contextmanager
-def alone_on(device: str, *, workspace: Workspace) -> Iterator[None]:
-    """Holds the device for one training; the lock goes with the process, however that ends."""
-    workspace.locks.mkdir(parents=True, exist_ok=True)
-    name = "".join(letter if letter.isalnum() else "-" for letter in device.lower())
-    lock = filelock.FileLock(workspace.locks / f"device-{name}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        log.info("another training holds %s: waiting for it", device)
-        lock.acquire(poll_interval=0.5)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _train(

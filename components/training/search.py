@@ -21,8 +21,10 @@ from components.recipes import Finetune, Search, parse_recipe
 from components.refs import DataRef
 from components.settings import Settings
 from components.training import bases
+from components.training.device import resolve
 from components.training.finetuning import finetune, split_off, training_rows
 from components.training.result import Evaluation
+from components.training.turns import alone_on
 
 if TYPE_CHECKING:
     import optuna
@@ -150,7 +152,8 @@ def _run(
                 raise optuna.TrialPruned
 
         weights = bases.weights(tried, data_dir=data_dir, settings=settings)
-        done = finetune(tried, data_dir=data_dir, weights_dir=weights, run_dir=scratch, on_evaluate=look)
+        with alone_on(resolve(tried.device).type, workspace=settings.workspace):
+            done = finetune(tried, data_dir=data_dir, weights_dir=weights, run_dir=scratch, on_evaluate=look)
         return {"values": done.metrics["heldout_loss"], "state": states.COMPLETE}
     except optuna.TrialPruned:
         return {"state": states.PRUNED}  # the study takes the last loss that it was told

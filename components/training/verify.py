@@ -96,7 +96,7 @@ def verify(
     with (
         tempfile.TemporaryDirectory(prefix="banyan-verify-") as scratch,
         _threads(lock.threads * settings.workers),
-        training.alone_on(lock.device, workspace=settings.workspace),
+        training.turn(recipe, settings=settings),
     ):
         apart = _apart(Path(scratch), settings)
         data_from = _bring(manifest, lock, settings=settings, apart=apart)

@@ -1,5 +1,6 @@
 import json
 
+import filelock
 import pytest
 
 from components.data import versioning
@@ -42,6 +43,19 @@ def test_the_best_trial_is_what_is_to_be_trained_and_the_rest_is_told(base, sett
     assert len(found.lines()) == 5
     assert f"→ trial {found.best.number}:" in found.lines()[0]
     assert not list(found.path.parent.glob("trial-*")), "no trial leaves its weights"
+
+
+def test_a_trial_takes_its_turn_on_the_device_like_any_training(base, settings, classify, monkeypatch):
+    train = searching.finetune
+
+    def is_held(*args, **named):
+        with pytest.raises(filelock.Timeout):
+            filelock.FileLock(settings.workspace.locks / "device-cpu.lock").acquire(timeout=0)
+        return train(*args, **named)
+
+    monkeypatch.setattr(searching, "finetune", is_held)
+    on_cpu = classify.model_copy(update={"device": "cpu"})
+    assert len(search(wanted(max_trials=1), on_cpu, data=versioning.head(settings), settings=settings).trials) == 1
 
 
 def test_asked_again_it_knows_what_it_has_found_and_a_kill_loses_the_trial_that_it_was_at(

@@ -3,10 +3,10 @@
 from prefect import flow
 
 from components.refs import DataRef
-from flows import policies, shown, steps
+from flows import policies, run_names, shown, steps
 
 
-@flow(flow_run_name="evaluate {table}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("evaluate {table}"), **policies.KEPT)
 def evaluate(table: str, version: int | None = None, data: DataRef | None = None) -> dict[str, float]:
     """Measures a version (default: the champion) on the test split of the data (default: the newest)."""
     data = steps.current_data(data)

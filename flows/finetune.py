@@ -4,10 +4,10 @@ from prefect import flow
 
 from components.recipes import Finetune, GatePolicy
 from components.refs import DataRef, ModelRef
-from flows import policies, steps
+from flows import policies, run_names, steps
 
 
-@flow(flow_run_name="finetune {recipe.name}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("finetune {recipe.name}"), **policies.KEPT)
 def finetune(
     recipe: Finetune, data: DataRef | None = None, policy: GatePolicy | None = None, force: bool = False
 ) -> ModelRef:

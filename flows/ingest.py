@@ -4,10 +4,10 @@ from prefect import flow
 
 from components.recipes import Ingest
 from components.refs import DataRef
-from flows import policies, steps
+from flows import policies, run_names, steps
 
 
-@flow(flow_run_name="ingest {recipe.name}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("ingest {recipe.name}"), **policies.KEPT)
 def ingest(recipe: Ingest, force: bool = False) -> DataRef:
     """Builds the recipe's tables in staging, validates them, and makes a version of them; else the last one stands."""
     with policies.fresh(force):

@@ -3,10 +3,10 @@
 from prefect import flow
 
 from components.recipes import Loop
-from flows import places, policies, steps
+from flows import places, policies, run_names, steps
 
 
-@flow(flow_run_name="loop {recipe.name}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("loop {recipe.name}"), **policies.KEPT)
 def loop(recipe: Loop, force: bool = False) -> None:
     """Ingest, pretrain, fine-tune, rate, wait for the retraining that starts by itself, train the control."""
     plan = policies.plan(recipe)

@@ -4,10 +4,10 @@ from prefect import flow
 
 from components.recipes import GatePolicy, Preference
 from components.refs import DataRef, ModelRef
-from flows import policies, steps
+from flows import policies, run_names, steps
 
 
-@flow(flow_run_name="preference {recipe.name}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("preference {recipe.name}"), **policies.KEPT)
 def preference(
     recipe: Preference, data: DataRef | None = None, policy: GatePolicy | None = None, force: bool = False
 ) -> ModelRef:

@@ -7,10 +7,15 @@ from prefect.states import Completed
 
 from components.recipes import Finetune, GatePolicy, TriggerPolicy
 from components.refs import DataRef
-from flows import policies, shown, steps
+from flows import policies, run_names, shown, steps
 
 
-@flow(flow_run_name="retrain {table}", on_failure=[policies.let_go], on_cancellation=[policies.let_go], **policies.KEPT)
+@flow(
+    flow_run_name=run_names.named("retrain {table}"),
+    on_failure=[policies.let_go],
+    on_cancellation=[policies.let_go],
+    **policies.KEPT,
+)
 def retrain(
     table: str,
     recipe: Finetune | None = None,

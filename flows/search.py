@@ -4,11 +4,11 @@ from prefect import flow
 
 from components.recipes import Finetune, GatePolicy, Search
 from components.refs import DataRef, ModelRef
-from flows import policies, steps
+from flows import policies, run_names, steps
 from flows.finetune import to_candidate
 
 
-@flow(flow_run_name="{search.name}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("search {search.name}"), **policies.KEPT)
 def search(
     search: Search,
     recipe: Finetune,

@@ -15,6 +15,7 @@ from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from components.data import versioning
+from components.errors import ServiceDown
 from components.evaluation.candidate import Judgement
 from components.feedback.retraining import Collected
 from components.recipes import TriggerPolicy
@@ -82,13 +83,25 @@ def data(ref: DataRef) -> DataRef:
         f"| {table} | " + ", ".join(f"{one.total} {split}" for split, one in splits.items()) + " |"
         for table, splits in manifest.rows.items()
     )
-    report = f"[Validation report](file://{manifest.docs}), {manifest.num_checks} checks" if manifest.docs else ""
+    checks = f"{report(ref)}, {manifest.num_checks} checks" if manifest.docs else ""
     create_markdown_artifact(
-        f"Data version `{ref.version}`\n\n| table | rows |\n|---|---|\n{rows}\n\n{report}",
+        f"Data version `{ref.version}`\n\n| table | rows |\n|---|---|\n{rows}\n\n{checks}",
         key="data-version",
         description=f"data version {ref.version[:12]}",
     )
     return ref
+
+
+def report(ref: DataRef) -> str:
+    """Where a version's validation report is to be read, as Markdown: on the dashboard, which reads the files itself.
+
+    A browser opens no `file://` from a page of a server, and on a worker elsewhere that would be a file of its own.
+    """
+    try:
+        where = addresses(load_settings()).dashboard
+    except ServiceDown:  # a worker elsewhere is not told the dashboard's address
+        return "Validation report: on the dashboard's page of data"
+    return f"[Validation report]({where}/data?version={ref.version})"
 
 
 def ring(before: DataRef | None, now: DataRef, policy: TriggerPolicy) -> None:

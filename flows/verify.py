@@ -3,10 +3,10 @@
 from prefect import flow
 
 from components.training.verify import Verification
-from flows import policies, shown, steps
+from flows import policies, run_names, shown, steps
 
 
-@flow(flow_run_name="verify {model}", **policies.KEPT)
+@flow(flow_run_name=run_names.named("verify {model}"), **policies.KEPT)
 def verify(model: str, anyway: bool = False) -> Verification:
     """Says identical, different or not comparable of MODEL[@VERSION] (default: the champion)."""
     found = steps.verify(model, anyway)

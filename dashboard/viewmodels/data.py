@@ -1,6 +1,6 @@
 """The data page: one version, what is in it, what was left out, and whether it passed its checks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dashboard.records import DataState, DataVersion
@@ -34,6 +34,13 @@ def label_of(version: DataVersion, words: Words) -> str:
     """How a version is called in a list."""
     head = f" · {words('data.head')}" if version.is_head else ""
     return f"{version.name} · {words.moment(version.created_at)} · {short(version.version)}{head}"
+
+
+def first_shown(versions: Sequence[DataVersion], *, wanted: str) -> int:
+    """Which of them a page opens with: the one that its address names, else the current one."""
+    named = [place for place, one in enumerate(versions) if wanted and one.version.startswith(wanted)]
+    heads = [place for place, one in enumerate(versions) if one.is_head]  # a packed corpus may be newer
+    return next(iter([*named, *heads]), 0)
 
 
 def failed_build(state: DataState, words: Words) -> Box | None:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from dashboard import data_panels, document_panels, widgets
 from dashboard.state import read, stores, words
-from dashboard.viewmodels.data import data_view, label_of
+from dashboard.viewmodels.data import data_view, first_shown, label_of
 from dashboard.viewmodels.shapes import notice
 
 say = words()
@@ -20,7 +20,7 @@ def show() -> None:
         widgets.empty(say, "data.empty")
         return
     versions = reading.value.versions
-    current = next((place for place, one in enumerate(versions) if one.is_head), 0)  # a packed corpus may be newer
+    current = first_shown(versions, wanted=st.query_params.get("version", ""))
     version = st.selectbox(
         say("data.version"), versions, index=current, format_func=lambda one: label_of(one, say), width=420
     )

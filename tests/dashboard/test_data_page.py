@@ -142,6 +142,19 @@ def test_what_failed_stands_first_and_a_warning_is_no_failure():
     ]
 
 
+def test_a_link_to_a_version_opens_the_page_with_it_and_any_other_with_the_current_one(
+    workspace, environment, draw: Draw
+):
+    environment({"BANYAN_WORKSPACE": str(workspace.workspace.root)})
+    newest, older = versioning.versions(workspace)
+    page = draw("data")
+    for wanted, shows in ((older.ref.version, older), ("0" * 32, newest), (newest.ref.version, newest)):
+        page.query_params["version"] = wanted
+        page.run()
+        [box] = [box for box in page.selectbox if box.label == EN("data.version")]
+        assert box.value.version == shows.ref.version
+
+
 def test_documents_are_searched_and_their_graph_is_drawn(workspace, environment, draw: Draw):
     environment({"BANYAN_WORKSPACE": str(workspace.workspace.root)})
     page = draw("data")

@@ -11,6 +11,7 @@ from prefect.client.orchestration import get_client
 from prefect.states import Completed
 
 from flows.deployments import Deployment, register
+from flows.run_names import named
 
 
 @task(persist_result=True, result_serializer="json", cache_key_fn=lambda _, given: f"prepare-{given['folder']}")
@@ -34,7 +35,7 @@ def train(folder: str, num_steps: int, seconds_per_step: float) -> int:
     return num_steps
 
 
-@flow(flow_run_name="staged {num_steps}")
+@flow(flow_run_name=named("staged {num_steps}"))
 def staged(folder: str, num_steps: int = 3, seconds_per_step: float = 0.1, quiet: bool = False, table: str = ""):
     del table  # the run's word for what it claimed
     prepare(folder)

@@ -245,6 +245,8 @@ def _retrain(
     settings: Settings,
     watch: Callable[[Progress], None] | None,
 ) -> Verification:
+    run_dir, reached = settings.workspace.runs / "verify", 0
+
     def on_step(progress: Progress) -> None:
         nonlocal reached
         reached = progress.step
@@ -254,7 +256,6 @@ def _retrain(
         if progress.step > len(losses) or progress.loss != losses[progress.step - 1]:
             raise _Parted(progress.step, progress.loss)
 
-    run_dir, reached = settings.workspace.runs / "verify", 0
     verdict: Verdict = "not comparable" if known.environment else "different"
     try:
         done = training.train_alone(recipe, data=data, run_dir=run_dir, settings=settings, on_step=on_step)

@@ -163,10 +163,24 @@ def evaluate_file(
 def result_lines(result: "FileEvaluation") -> list[str]:
     """What a person reads of an evaluation: a figure a line, with its interval and the baseline's beside it."""
     lines = [f"{result.model} v{result.version} on {result.file}, {result.num_rows} rows"]
+    served = result.champion
     for name, (low, high) in result.intervals.items():
-        plain = (result.baseline or {}).get(name)  # a figure may be one that the baseline's answers cannot give
-        beside = "" if plain is None else f"   baseline {plain:.3f}"
+        others = {f"champion v{served.version}": served.metrics} if served else {}
+        others |= {"baseline": result.baseline} if result.baseline else {}
+        # a figure may be one that the others' answers cannot give
+        beside = "".join(f"   {who} {found[name]:.3f}" for who, found in others.items() if name in found)
         lines.append(f"  {name:<20} {result.metrics[name]:.3f}  [{low:.3f}, {high:.3f}]{beside}")
+    if served:
+        low, high = served.difference_interval
+        lines.append(f"  beside champion v{served.version}: {served.difference:+.3f}  [{low:+.3f}, {high:+.3f}]")
+    for one in result.slices:
+        beside = "".join(
+            f"   {who} {mean:.3f}"
+            for who, mean in (("champion", one.champion), ("baseline", one.baseline))
+            if mean is not None
+        )
+        low, high = one.interval
+        lines.append(f"  {one.name:<20} {one.mean:.3f}  [{low:.3f}, {high:.3f}]{beside}   {one.num_rows} rows")
     if result.rejected:
         lines.append("  not measured on: " + ", ".join(f"{n} rows: {why}" for why, n in result.rejected.items()))
     if result.unknown_labels:

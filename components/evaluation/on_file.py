@@ -14,6 +14,7 @@ from components.data import versioning
 from components.data.files import read_file
 from components.data.tables import content_id, table_info
 from components.errors import BanyanError, UsageError
+from components.evaluation.beside import FileChampion, FileSlice, champion_on, compared, sliced
 from components.evaluation.candidate import RECIPE_TAG
 from components.evaluation.metrics import interval, summarise
 from components.evaluation.registered import find_model, registry_of
@@ -53,6 +54,10 @@ class FileEvaluation(BaseModel):
     baseline: dict[str, float] | None
     """The task's plain baseline, fitted on the rows that the model was trained on; None where they are not here."""
     baseline_intervals: dict[str, tuple[float, float]] | None
+    champion: FileChampion | None = None
+    """The champion of the same table; None where the model is it, or there is none."""
+    slices: tuple[FileSlice, ...] = ()
+    """Parts of the file of 30 rows and more."""
     per_example: Path
     """Parquet: what was said to each row and what that scores."""
 
@@ -99,10 +104,12 @@ def evaluate_on_file(
     scored = language_task.score(answers, rows)
     taught = _training(info, settings)
     plain = None if taught is None else language_task.baseline(taught.rows, rows, taught.labels)
+    served = champion_on(ref, rows, task=language_task, registry=registry, settings=settings)
+    theirs = served[1] if served else None
     digest = hashlib.sha256(source.path.read_bytes()).hexdigest() if source.path else ""
     folder = _folder(ref, task, digest, max_rows, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, frame in ((PER_EXAMPLE, scored), ("baseline.parquet", plain)):
+    for name, frame in ((PER_EXAMPLE, scored), ("baseline.parquet", plain), ("champion.parquet", theirs)):
         if frame is not None:
             frame.to_parquet(folder / name, index=False)
     result = FileEvaluation(
@@ -121,6 +128,8 @@ def evaluate_on_file(
         intervals=interval(scored, language_task),
         baseline=None if plain is None else summarise(plain, language_task),
         baseline_intervals=None if plain is None else interval(plain, language_task),
+        champion=compared(served[0], served[1], scored, task=language_task) if served else None,
+        slices=sliced(rows, scored, task=language_task, champion=theirs, baseline=plain),
         per_example=folder / PER_EXAMPLE,
     )
     (folder / RESULT).write_text(result.model_dump_json(indent=1), "utf-8")
@@ -128,7 +137,7 @@ def evaluate_on_file(
 
 
 def rows_of(source: FileSource, task: Task) -> "tuple[pd.DataFrame, dict[str, int]]":
-    """The file's usable rows in the task's columns with an `id` each, in its order; and reason → the other rows.
+    """The file's usable rows in its order: `id`, the task's columns, source and group; and reason → the other rows.
 
     Nothing is masked, shortened or deduplicated: a public set is measured as it is.
     """
@@ -142,9 +151,10 @@ def rows_of(source: FileSource, task: Task) -> "tuple[pd.DataFrame, dict[str, in
             row_id = content_id(row.text)
             times[row_id] += 1
             again = f"#{times[row_id]}" if times[row_id] > 1 else ""
-            kept.append({"id": row_id + again, "text": row.text, task.columns[1]: row.answer, **row.more})
+            known = {"source": row.source, "group": row.group}
+            kept.append({"id": row_id + again, "text": row.text, task.columns[1]: row.answer, **row.more, **known})
     rejected = Counter(row.reason.partition(":")[0] for row in reading.rows if row.reason)
-    return pd.DataFrame(kept, columns=["id", *task.columns]), dict(sorted(rejected.items()))
+    return pd.DataFrame(kept, columns=["id", *task.columns, "source", "group"]), dict(sorted(rejected.items()))
 
 
 def last_result(task: str, *, settings: Settings) -> FileEvaluation | None:

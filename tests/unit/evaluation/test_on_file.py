@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from datetime import UTC, datetime
 
 import pandas as pd
 import pytest
@@ -14,10 +15,15 @@ import torch
 import transformers
 from typer.testing import CliRunner
 
+from components.data.manifests import Manifest
+from components.data.tables import columns, content_id, write_split, write_table_info
 from components.errors import MappingError, ServiceDown, UsageError, VersionNotFound
+from components.evaluation.beside import champion_on
+from components.evaluation.candidate import RECIPE_TAG
 from components.evaluation.on_file import FileEvaluation, evaluate_on_file, last_result, unknown_labels
 from components.evaluation.registered import find_model, registry_of
 from components.models.tokenizer import train_bpe
+from components.recipes import Finetune
 from components.refs import DataRef
 from components.registry import Registry
 from components.settings import Settings
@@ -26,6 +32,9 @@ from flows.cli import app
 from flows.cli_task import result_lines, tasks
 
 ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
+NAMES = ("graph", "wave")
+DATA = DataRef(version="e" * 32, tables={"topic": "t" * 64})
+RECIPE = Finetune(name="topic", task="classification", table="topic", base="none", num_steps=1, learning_rate=1e-3)
 SENTENCES = f"{ADA}nobody\tO\n\nbad\tX-y\n\n{ADA}" * 2
 
 
@@ -53,7 +62,23 @@ def workspace(tmp_path_factory):
             except OSError:
                 assert server.poll() is None, (root / "log").read_text()
                 time.sleep(0.1)
-        Registry(f"http://127.0.0.1:{port}").register(
+        registry = Registry(f"http://127.0.0.1:{port}")
+        topics = [
+            registry.register(
+                "banyan-topic",
+                model_dir=_says(root / f"says-{answer}", answer),
+                task="classification",
+                lock={"key": f"{answer}" * 64},
+                data=_data(root),
+                metrics={},
+                card="# Topics",
+                example="graphs",
+                tags={RECIPE_TAG: RECIPE.model_dump_json()},
+            )
+            for answer in (0, 1)
+        ]
+        registry.set_alias(topics[0])
+        registry.register(
             "banyan-names",
             model_dir=_tagger(root / "model"),
             task="entities",
@@ -67,6 +92,36 @@ def workspace(tmp_path_factory):
         os.killpg(server.pid, 9)
         server.wait()
     return root
+
+
+def _data(root):
+    """A data version with the rows that the baseline of topics is fitted on."""
+    folder = root / "data" / "versions" / DATA.version
+    texts = [f"number {i} is about {NAMES[i % 2]}s" for i in range(20)]
+    rows = [dict.fromkeys(columns("classification"), "") | {"id": content_id(text), "text": text} for text in texts]
+    frame = pd.DataFrame([row | {"label": NAMES[i % 2], "split": "train"} for i, row in enumerate(rows)])
+    write_split(folder, "topic", "train", frame, task="classification")
+    write_table_info(folder, "topic", task="classification", labels=NAMES, licences={})
+    manifest = Manifest(ref=DATA, name="topics", created_at=datetime.now(UTC), pointer="")
+    (root / "data" / "manifests").mkdir(exist_ok=True)
+    (root / "data" / "manifests" / f"{DATA.version}.json").write_text(manifest.model_dump_json())
+    return DATA
+
+
+def _says(folder, answer):
+    """A classifier that has the same answer to everything."""
+    tokenizer = train_bpe(["is about graphs and waves"] * 3, 300)
+    tokenizer.model_max_length = 32
+    config = transformers.BertConfig(
+        vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        id2label=dict(enumerate(NAMES)), label2id={name: i for i, name in enumerate(NAMES)},
+    )  # fmt: skip
+    model = transformers.BertForSequenceClassification(config)
+    with torch.no_grad():
+        model.classifier.bias[answer] = 20.0
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
 
 
 def _tagger(folder):
@@ -108,6 +163,41 @@ def test_a_version_is_measured_on_a_file_without_a_stack_and_its_rows_are_kept(s
     assert low <= result.metrics["entity_f1"] <= high
     assert result.baseline is None
     assert last_result("entities", settings=settings) == result
+
+
+def test_the_champion_and_the_baseline_stand_beside_a_model_on_the_whole_and_in_each_slice(settings, tmp_path):
+    file = tmp_path / "talk.csv"
+    rows = [(f"case {i}, {'at great length ' * (i % 3)}of {NAMES[i % 4 == 0]}s", NAMES[i % 4 == 0]) for i in range(160)]
+    pd.DataFrame(rows, columns=["text", "label"]).to_csv(file, index=False)
+    call = ["evaluate", "topic@2", "--task", "classification", "--file", str(file)]
+    said = CliRunner().invoke(app, call, catch_exceptions=False).stdout
+    result = last_result("classification", settings=settings)
+    assert result.metrics["accuracy"] == 0.25
+    assert result.baseline["accuracy"] == 1
+    assert (result.champion.version, result.champion.metrics["accuracy"]) == (1, 0.75)
+    low, high = result.champion.difference_interval
+    assert result.champion.difference == -0.5
+    assert low < -0.5 < high < 0
+    found = {one.name: one for one in result.slices}
+    graphs = found["label: graph"]
+    assert (graphs.num_rows, graphs.mean, graphs.interval) == (120, 0, (0, 0))
+    assert (graphs.champion, graphs.baseline) == (1, 1)
+    assert found["label: wave"].mean == 1
+    short = found["length: short"]
+    assert short.interval[0] < short.mean < short.interval[1]
+    assert (short.num_rows, short.champion) == (54, pytest.approx(1 - short.mean))
+    lines = {line.split("  ")[1]: line for line in said.splitlines() if line.startswith("  ")}
+    assert lines["accuracy"].endswith("champion v1 0.750   baseline 1.000")
+    assert "beside champion v1: -0.500" in lines
+    assert lines["label: graph"].endswith("0.000  [0.000, 0.000]   champion 1.000   baseline 1.000   120 rows")
+
+
+def test_a_champion_is_not_put_beside_itself(settings):
+    registry = registry_of(settings)
+    champion, frame = find_model("topic", registry=registry), pd.DataFrame({"id": ["1"], "text": ["graphs"]})
+    assert champion.version == 1
+    task = get_task("classification")
+    assert champion_on(champion, frame, task=task, registry=registry, settings=settings) is None
 
 
 def test_the_command_says_the_same_and_the_task_list_tells_the_last_result(settings, file):

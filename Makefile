@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # A second run is instant: the stamp carries the hash of what the environment is made from.
 STAMP := $(VENV)/.installed-$(shell cat requirements.lock pyproject.toml | git hash-object --stdin)
 
-.PHONY: help demo test check bench test-gpu setup lock clean
+.PHONY: help demo test check bench test-gpu setup lock clean two-hosts
 
 help: ## print this list
 	@echo "Banyan: a platform on which a team grows its own language models."
@@ -49,6 +49,9 @@ test-gpu: setup ## what needs a CUDA device; says so and passes where there is n
 	@if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
 	  $(BIN)/python -m pytest -m gpu $(ARGS); \
 	else echo "no CUDA device that this torch sees: nothing to test (a CUDA build: pip install --force-reinstall --no-deps $(TORCH) from PyTorch's own index)"; fi
+
+two-hosts: setup ## a training on another host (two network namespaces); Linux, root, PostgreSQL's programs
+	@BANYAN=$(BIN)/banyan BANYAN_ASSETS_DIR="$${BANYAN_ASSETS_DIR:-$(CURDIR)/.banyan/assets}" sh infra/smoke/two_hosts.sh
 
 setup: $(STAMP) ## make .venv from requirements.lock, torch first; instant when it is up to date
 	@:

@@ -25,6 +25,7 @@ from components.ledger.schema import ActionRow, Answer, Fate, Feedback, LookRow
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
 from dashboard.examples import example
+from dashboard.measured_rows import MeasuredRow, OnFile, measured_rows, on_files
 from dashboard.prefect_replies import orchestration_of, run_detail
 from dashboard.records import (
     Answered,
@@ -183,6 +184,18 @@ class Stores:
         """Confidence against score in ten bins, on the test rows; none where the version states no confidence."""
         with self._mlflow() as registry:
             return bins_of(registry.per_example(registry.ref(model.name, model.version)))
+
+    def rows_measured(self, model: ModelVersion) -> tuple[MeasuredRow, ...]:
+        """The test rows of a version with what it said to them, worst first."""
+        with self._mlflow() as registry:
+            scores = registry.per_example(registry.ref(model.name, model.version))
+        with translated("data", "the data store"):
+            return measured_rows(scores, model, settings=self.settings)
+
+    def on_files(self, model: ModelVersion) -> tuple[OnFile, ...]:
+        """What versions of a registered model were found worth on files, newest first."""
+        with translated("registry", "the evaluations on files"):
+            return on_files(model, settings=self.settings)
 
     def reliability_of_baseline(self, model: ModelVersion) -> tuple[Bin, ...]:
         """The same of the plain baseline that was measured beside a version."""

@@ -17,6 +17,7 @@ from dashboard.text_data import DATA
 from dashboard.text_en import EN
 from dashboard.text_gate import GATE
 from dashboard.text_measured import MEASURED
+from dashboard.text_mistakes import MISTAKES
 from dashboard.text_people import PEOPLE
 from dashboard.text_reasons import REASONS
 from dashboard.text_runs import RUNS
@@ -38,6 +39,7 @@ PAIRS: Mapping[str, tuple[str, str]] = {
     **TRIGGER,
     **MEASURED,
     **TALK,
+    **MISTAKES,
 }
 STRINGS: Mapping[Language, Mapping[str, str]] = {
     "en": {**EN, **{key: english for key, (english, _) in PAIRS.items()}},

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import evidence, widgets
+from dashboard import evidence, mistakes, widgets
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.models import ModelsView, models_view, names
 from dashboard.viewmodels.shapes import notice
@@ -57,6 +57,7 @@ def show() -> None:
     if ledger.value is not None:
         evidence.gate(view, models.value, ledger.value, say)
     versions(view)
+    mistakes.panel(view.shown, say)
     evidence.parity(view.shown, say)
     evidence.journal(view, ledger.value, say)
     widgets.section(say("models.lineage", model=view.lineage_of))

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from components.evaluation.gate import Verdict
 
 LABELS = ("cirq", "django", "keras", "mne", "networkx", "nltk", "sympy", "twisted")
+DATA_VERSION = "5f3e1c0a9b7d4e2f8a6c1b3d5e7f9012"
 TEXTS = (
     "Returns the shortest path between two nodes, by Dijkstra's algorithm.",
     "Simplify an expression by combining powers with like bases and exponents.",
@@ -66,10 +67,12 @@ class Installation:
 
 def log_scores(registry: Registry, ref: ModelRef, accuracy: float) -> None:
     """Two hundred rows of the test split, as a training keeps them: the surer, the more often right."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"id": str(n), "score": float((n * 7919 % 200) / 200 < accuracy * (0.6 + n / 250)), "confidence": 0.3 + n / 300}
         for n in range(200)
     ]
+    for n, row in enumerate(rows):
+        row |= {"target": LABELS[n % 5], "prediction": LABELS[n % 5 if row["score"] else (n + 1) % 5]}
     with tempfile.TemporaryDirectory() as scratch:
         for name in (PER_EXAMPLE, BASELINE):
             pd.DataFrame(rows).to_parquet(Path(scratch) / name, index=False)
@@ -97,7 +100,7 @@ def register_models(url: str) -> dict[str, ModelRef]:
             client.create_registered_model(name)
         given = {
             "banyan.task": task,
-            "banyan.data_version": "5f3e1c0a9b7d4e2f8a6c1b3d5e7f9012",
+            "banyan.data_version": DATA_VERSION,
             "banyan.weights_sha256": digest,
             "banyan.lock_key": digest[::-1],
             "banyan.recipe_sha256": digest[:32] * 2,
@@ -263,6 +266,20 @@ def commit_data(settings: Settings, folder: Path) -> None:
         versioning.ingest(Ingest(name="poisoned-file", sources=(poisoned,)), settings=settings)
 
 
+def write_test_rows(settings: Settings) -> None:
+    """The rows that `log_scores` has scores of, in the folder of the data version that the models name."""
+    from components.data.tables import columns, write_split, write_table_info
+
+    folder = settings.workspace.data / "versions" / DATA_VERSION
+    empty = dict.fromkeys(columns("classification"), "")
+    rows = [
+        empty | {"id": str(n), "text": f"{TEXTS[n % 8]} Test row {n}.", "label": LABELS[n % 5], "source": "packages"}
+        for n in range(200)
+    ]
+    write_split(folder, "library", "test", pd.DataFrame(rows), task="classification")
+    write_table_info(folder, "library", task="classification", labels=LABELS, licences={})
+
+
 # ---------------------------------------------------------------- gateway
 
 
@@ -291,8 +308,13 @@ class KnownEngine:
 
 
 @contextlib.contextmanager
-def gateway(settings: Settings, champions: dict[str, tuple[ModelRef, str]]) -> Iterator[str]:
-    """The real gateway in a thread, over engines of a few lines; its URL."""
+def gateway(
+    settings: Settings,
+    champions: dict[str, tuple[ModelRef, str]],
+    *,
+    load: Callable[[str, ModelRef], Any] | None = None,
+) -> Iterator[str]:
+    """The real gateway in a thread, over engines of a few lines unless others are loaded; its URL."""
     import uvicorn
 
     from components.serving.app import create_app
@@ -301,7 +323,7 @@ def gateway(settings: Settings, champions: dict[str, tuple[ModelRef, str]]) -> I
     tasks = {table: task for table, (_, task) in champions.items()}
     seats: Any = Champions(
         find=lambda: {table: ref for table, (ref, _) in champions.items()},
-        load=lambda table, ref: KnownEngine(ref, task=tasks[table]),  # type: ignore[arg-type,return-value]
+        load=load or (lambda table, ref: KnownEngine(ref, task=tasks[table])),  # type: ignore[arg-type,return-value]
         poll_seconds=0.2,
     )
     app = create_app(settings, champions=seats, ledger=Ledger(settings, mask=list))
@@ -454,6 +476,7 @@ def installed(root: Path) -> Iterator[Installation]:
         train_on(mlflow_url)
         fill_ledger(bare, models)
         commit_data(bare, root)
+        write_test_rows(bare)
         wait_for(f"{prefect_url}/api/health", seconds=90)
         fill_prefect(f"{prefect_url}/api")
         served = {"library": (models["after"], "classification"), "summary": (models["summary"], "summarisation")}

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.tasks.base import Answer, from_json
-from components.tasks.question_answering import f1, normalised, questions_of
+from components.tasks.question_answering import f1, is_same, normalised, questions_of
 from components.tasks.spans import SENTENCE, WORD
 from components.tasks.writing import Writing, plain_ids
 
@@ -145,7 +145,7 @@ class Dialogue(Writing):
                     "target": target,
                     "score": f1(said, right),
                     "confidence": answer.confidence,
-                    "exact": float(normalised(said) == normalised(right)),
+                    "exact": float(is_same(said, right)),
                     "cites": bool(cited(target)),
                     "is_cited": set(cited(answer.output)) == set(cited(target)),
                     "is_answerable": normalised(right) != normalised(NOT_SAID),

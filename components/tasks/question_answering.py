@@ -13,6 +13,7 @@ import ast
 import json
 import re
 import string
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import zip_longest
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from components.tasks.base import Answer, ColumnType, Example, FileFormat, RawRow, Task, from_json
 from components.tasks.docstrings import docstrings
 from components.tasks.spans import SENTENCE, WORD, end_of, located, trimmed, windows
+from components.tasks.words import is_unspaced, segmented
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,8 +218,8 @@ class QuestionAnswering(Task):
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
         """F1 and exact match of the words, against the nearest right answer, as SQuAD 2.0's own script has them.
 
-        Letters are made small; punctuation, `a`, `an`, `the` and surplus spaces go. Where nothing is right, saying so
-        scores 1 and anything else 0.
+        Letters are made small; punctuation, `a`, `an`, `the` and surplus spaces go; what is written without spaces is
+        cut by character. Where nothing is right, saying so scores 1 and anything else 0.
         """
         import pandas as pd
 
@@ -232,7 +234,7 @@ class QuestionAnswering(Task):
                     "target": target,
                     "score": max(f1(said, one) for one in right),
                     "confidence": answer.confidence,
-                    "exact": float(any(normalised(said) == normalised(one) for one in right)),
+                    "exact": float(any(is_same(said, one) for one in right)),
                     "is_answerable": right != [""],
                     "is_answered": bool(said),
                 }
@@ -295,11 +297,28 @@ def normalised(answer: str) -> str:
 
 def f1(said: str, right: str) -> float:
     """Of the words, with their numbers; where either is nothing, 1 if both are."""
-    a, b = normalised(said).split(), normalised(right).split()
+    a, b = _both_as_words(said, right)
     if not a or not b:
         return float(a == b)
     shared = (Counter(a) & Counter(b)).total()
     return 2 * shared / (len(a) + len(b))
+
+
+def is_same(said: str, right: str) -> bool:
+    """An exact match."""
+    a, b = _both_as_words(said, right)
+    return a == b
+
+
+def _both_as_words(said: str, right: str) -> tuple[list[str], list[str]]:
+    """Both as words; by MLQA's rules for Chinese (Lewis et al. 2020), without articles, where either is unspaced."""
+    if is_unspaced(said + right):
+        return segmented(_without_marks(said.lower())), segmented(_without_marks(right.lower()))
+    return normalised(said).split(), normalised(right).split()
+
+
+def _without_marks(text: str) -> str:
+    return "".join(one for one in text if one not in string.punctuation and unicodedata.category(one)[0] != "P")
 
 
 def _said(output: str) -> str:

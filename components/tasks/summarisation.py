@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.tasks.base import Answer
 from components.tasks.spans import SENTENCE
+from components.tasks.words import RougeTokenizer, num_words
 from components.tasks.writing import Writing
 
 if TYPE_CHECKING:
@@ -31,12 +32,14 @@ class Summarisation(Writing):
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
         """ROUGE-L F1 over stemmed words (Lin 2004): the longest common subsequence of answer and target.
 
+        Chinese and what else is written without spaces is cut by character.
+
         `faithful`: of the names and numbers that the answer has, the share that its text has; NaN where it has none.
         """
         import pandas as pd
         from rouge_score.rouge_scorer import RougeScorer
 
-        scorer = RougeScorer(["rougeL", "rouge1", "rouge2"], use_stemmer=True)
+        scorer = RougeScorer(["rougeL", "rouge1", "rouge2"], tokenizer=RougeTokenizer())
         rows = []
         for answer, row_id, text, target in zip(answers, frame["id"], frame["text"], frame["target"], strict=True):
             found = scorer.score(target, answer.output)
@@ -49,7 +52,7 @@ class Summarisation(Writing):
                     "confidence": answer.confidence,
                     "rouge1": float(found["rouge1"].fmeasure),
                     "rouge2": float(found["rouge2"].fmeasure),
-                    "length_ratio": len(answer.output.split()) / max(1, len(target.split())),
+                    "length_ratio": num_words(answer.output) / max(1, num_words(target)),
                     "faithful": faithfulness(text, answer.output),
                 }
             )

@@ -4,7 +4,6 @@ What a role may is decided in `stores.act` and `ledger.actions`, when something 
 show no button that would be refused.
 """
 
-import getpass
 import ipaddress
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ import streamlit as st
 from streamlit.runtime.secrets import secrets_singleton
 
 from components.errors import RecipeError
-from components.ledger.actions import Actor
+from components.ledger.actions import Actor, at_this_machine
 from components.ledger.keys import ROLES
 from components.ledger.schema import Role
 
@@ -53,7 +52,7 @@ def visitor() -> Actor | None:
         RecipeError: the roles in the secrets are not what they should be.
     """
     if not has_provider():
-        return Actor(f"local:{_user()}", "operator")
+        return at_this_machine()
     if not st.user.is_logged_in:
         return None
     role = role_of(st.user.to_dict(), st.secrets.get("roles", {}))
@@ -97,10 +96,3 @@ def role_of(claims: Mapping[str, Any], rules: Mapping[str, Any]) -> Role | None:
             return role
     default: Role | str = rules.get("default", "")
     return default or None  # type: ignore[return-value]
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container without a name for its user
-        return "unknown"

@@ -37,6 +37,7 @@ PEOPLE: Mapping[str, tuple[str, str]] = {
     "action.retry": ("Retry of {subject}", "重试 {subject}"),
     "action.schedule": ("Schedule of {subject}", "排程 {subject}"),
     "action.appeal": ("Appeal of {subject}", "改判 {subject}"),
+    "action.accept-journal": ("Journal accepted as it is: {subject}", "接受现有日志：{subject}"),
     "action.feedback": ("Feedback on {subject}", "对 {subject} 的反馈"),
     "action.preference": ("Preference on {subject}", "对 {subject} 的偏好"),
     "outcome.asked": ("begun, no end known", "已开始，结果未知"),

@@ -146,6 +146,26 @@ def journal_verify(as_json: Json = False) -> None:
     raise typer.Exit(0 if health.ok else 1)
 
 
+@journal_app.command("accept")
+def journal_accept(
+    why: Annotated[str, typer.Option("--why", help="Kept with it, among the operators' actions.")],
+    as_json: Json = False,
+) -> None:
+    """Take what the ledger says now for the whole journal, where its head file is lost.
+
+    What was cut off before does not show afterwards: look at `banyan journal log` first.
+    """
+    from components.ledger.actions import at_this_machine, perform
+    from components.ledger.journal import Journal
+
+    settings = read_settings()
+    reason = _reason(why)
+    with _ledger(settings) as ledger:
+        journal = Journal(ledger, settings.workspace)
+        head = perform("accept-journal", subject=reason, actor=at_this_machine(), ledger=ledger, do=journal.accept)
+    say(as_json, {"head": head}, f"The journal's head is {head[:12]} now.", "See: banyan journal verify")
+
+
 # ---------------------------------------------------------------- shared
 
 
@@ -156,6 +176,12 @@ def _ledger(settings: "Settings") -> Any:
     if settings.ledger_url is None and not settings.workspace.ledger.is_file():
         raise UsageError(f"there is no ledger in {settings.workspace.root}", "first: banyan ask TABLE TEXT")
     return Ledger(settings)
+
+
+def _reason(why: str) -> str:
+    if not why.strip():
+        raise UsageError("an acceptance without a reason tells nobody anything", "--why TEXT")
+    return why.strip()
 
 
 def _nothing(an_id: str) -> Any:

@@ -1,6 +1,7 @@
 """`banyan worker`: takes runs of a pool on this machine; it needs the services' addresses, and the package."""
 
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,9 +31,30 @@ def worker(
     settings = read_settings()
     env = environment(settings, pool=pool)
     settings.workspace.locks.mkdir(parents=True, exist_ok=True)
+    if head := join_journal(settings):
+        print(f"this machine keeps the journal's head from now on: {head[:12]}", flush=True)
     print(f"taking runs of pool {pool} from {env['BANYAN_PREFECT_URL']}; stop with Ctrl-C", flush=True)
     os.chdir(settings.workspace.root)
     os.execve(sys.executable, [sys.executable, "-m", "flows.worker", pool], {**os.environ, **env})  # noqa: S606
+
+
+def join_journal(settings: "Settings") -> str:
+    """The head that a machine begins with, which is new to a shared ledger; empty where it has one, or needs none.
+
+    Its runs promote, and a move without a head to compare with is refused. It leaves a row among the actions.
+    """
+    from components.ledger.actions import at_this_machine, perform
+    from components.ledger.journal import Journal
+    from components.ledger.store import Ledger
+
+    if settings.ledger_url is None:
+        return ""
+    with Ledger(settings) as ledger:
+        journal = Journal(ledger, settings.workspace)
+        if journal.head_file.exists():
+            return ""
+        why = f"{platform.node()} joins as a worker"
+        return perform("accept-journal", subject=why, actor=at_this_machine(), ledger=ledger, do=journal.join)
 
 
 def environment(settings: "Settings", *, pool: str) -> dict[str, str]:

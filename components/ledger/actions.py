@@ -4,6 +4,7 @@ A row is written before the thing is done (`asked`) and closed afterwards: what 
 is refused is kept as well. Alias moves have the journal besides, whose chain cannot be changed unnoticed.
 """
 
+import getpass
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ NEEDS: Mapping[str, Role] = {
     "retry": "operator",
     "schedule": "operator",
     "appeal": "operator",
+    "accept-journal": "operator",
 }
 """Action → the role that it takes, or a higher one."""
 
@@ -42,6 +44,14 @@ class Actor:
     role: Role
     subject: str = ""
     """Whose feedback it is, to be kept as a pseudonym; empty for somebody at this machine whom nobody has asked."""
+
+
+def at_this_machine() -> Actor:
+    """Whoever sits here, whom nobody has asked who they are: with the workspace's files in hand, an operator."""
+    try:
+        return Actor(f"local:{getpass.getuser()}", "operator")
+    except (KeyError, OSError):  # a container without a name for its user
+        return Actor("local:unknown", "operator")
 
 
 def may(actor: Actor, action: str) -> bool:

@@ -3,13 +3,14 @@
 MLflow keeps neither time nor actor of an alias. So a move is first written here (`intended`), then made
 in MLflow, then closed here (`done`). A crash in between leaves an open move, which the next start closes
 by looking where the alias stands. Every entry carries the hash of the one before; the newest hash is
-also kept in a file outside the database, so that cutting the chain's end off shows as well.
+also kept in a file outside the database, so that cutting the chain's end off shows as well. The file is
+there before the first entry is: where there are entries and no file, an end may have been cut off.
 """
 
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -196,6 +197,7 @@ class Journal:
         """
         with self._alone():
             self._must_verify()
+            self._write_head()
             entry: dict[str, Any] = {"move_id": uuid.uuid4().hex, "action": action, "name": ref.name, "alias": kind}
             entry |= {"from_version": None, "to_version": ref.version, "weights_sha256": ref.weights_sha256}
             entry |= {"actor": actor, "evidence": dict(evidence), "note": "", "state": "done"}
@@ -214,21 +216,50 @@ class Journal:
 
     def _repair(self, registry: Aliases) -> list[JournalEntry]:
         self._must_verify()
+        self._write_head()  # it lags when the crash came between the database and the file
         entries = self._ledger.journal()
         closed = {entry.move_id for entry in entries if entry.state != "intended"}
         num_before = len(entries)
         for move in entries:
             if move.state == "intended" and move.move_id not in closed:
                 self._finish(registry, move)
-        self._write_head()  # it lags when the crash came between the database and the file
         return self._ledger.journal()[num_before:]
+
+    def accept(self) -> str:
+        """Take what the ledger says now for the whole journal, where its head file is missing or knows another end.
+
+        Gives the new head. It is for the operators' door (`ledger.actions`), where it leaves a row.
+
+        Raises:
+            UsageError: nothing is to be accepted, or an entry was changed, which no new head makes good.
+        """
+        with self._alone():
+            rows = self._ledger.journal_rows()
+            if broken := self._broken_links(rows):
+                raise UsageError(f"the journal itself is not whole: {broken[0]}", "banyan restore FILE")
+            if self._lost_end(rows) is None:
+                raise UsageError("the journal verifies: there is nothing to accept", "banyan journal verify")
+            return self._write_head()
+
+    def join(self) -> str:
+        """The head that a machine begins with which is new to a shared ledger: what the ledger says now.
+
+        Raises:
+            LedgerError: the machine has a head already, or an entry was changed.
+        """
+        with self._alone():
+            broken = self._broken_links(self._ledger.journal_rows())
+            if broken or self.head_file.exists():
+                why = broken[0] if broken else f"{self.head_file} is there already"
+                raise LedgerError(f"this machine does not join the journal: {why}", "banyan journal verify")
+            return self._write_head()
 
     def _must_verify(self) -> None:
         if problems := self.verify().problems:  # a new entry would put a new head over the evidence
             raise LedgerError(
                 f"the journal does not verify: {problems[0]}",
                 f"restore the ledger and {self.head_file.name} from the same backup; to accept what the ledger says "
-                f"now, delete {self.head_file}",
+                "now: banyan journal accept --why TEXT",
             )
 
     def _finish(self, registry: Aliases, move: JournalEntry) -> None:
@@ -272,9 +303,17 @@ class Journal:
 
     def verify(self, registry: Aliases | None = None) -> Health:
         """Check every link, the head file and, with a registry, that the aliases stand where the journal says."""
+        rows = self._ledger.journal_rows()
+        problems = self._broken_links(rows)
+        if lost := self._lost_end(rows):
+            problems.append(lost)
+        if registry is not None and not problems:
+            problems += self._strayed(registry)
+        return Health(len(rows), rows[-1].hash if rows else GENESIS, tuple(problems))
+
+    def _broken_links(self, rows: Sequence[Any]) -> list[str]:
         problems: list[str] = []
         previous = GENESIS
-        rows = self._ledger.journal_rows()
         for position, row in enumerate(rows, start=1):
             if row.sequence != position:
                 problems.append(f"entry {position} is missing")
@@ -284,12 +323,18 @@ class Journal:
             if link_hash(row.previous, row.entry) != row.hash:
                 problems.append(f"entry {position} was changed after it was written")
             previous = row.hash
+        return problems
+
+    def _lost_end(self, rows: Sequence[Any]) -> str | None:
+        """What the head file says against the chain's end; it may lag, by what was added since it was written."""
         head = self._read_head()
-        if head and head not in {GENESIS, *(row.hash for row in rows)}:
-            problems.append(f"the newest entry that {self.head_file.name} knows ({head[:12]}…) is no longer there")
-        if registry is not None and not problems:
-            problems += self._strayed(registry)
-        return Health(len(rows), previous, tuple(problems))
+        if not rows and head in ("", GENESIS):
+            return None
+        if not head:
+            return f"{self.head_file.name} is missing: if entries were cut off the end, it would not show"
+        if head != GENESIS and head not in {row.hash for row in rows}:
+            return f"the newest entry that {self.head_file.name} knows ({head[:12]}…) is no longer there"
+        return None
 
     def _strayed(self, registry: Aliases) -> Iterator[str]:
         entries = self._ledger.journal()
@@ -324,20 +369,22 @@ class Journal:
         except (OSError, UnicodeDecodeError) as err:
             raise LedgerError(f"{self.head_file} cannot be read: {err}") from err
 
-    def _write_head(self) -> None:
+    def _write_head(self) -> str:
         rows = self._ledger.journal_rows()
-        if not rows:
-            return
+        head = str(rows[-1].hash) if rows else GENESIS
+        if head == self._read_head():
+            return head
         self.head_file.parent.mkdir(parents=True, exist_ok=True)
         beside = self.head_file.with_suffix(f".{os.getpid()}.tmp")
         try:
             with beside.open("w", encoding="ascii") as file:
-                file.write(rows[-1].hash + "\n")
+                file.write(head + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.head_file)
         except OSError as err:
             raise LedgerError(f"{self.head_file} cannot be written: {err}", "free space, or fix its owner") from err
+        return head
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -101,6 +101,18 @@ def test_the_journal_is_listed_and_a_change_in_it_is_an_exit_code_of_1(ledger):
     assert said("journal", "verify", code=1)["problems"]
 
 
+def test_a_journal_whose_head_file_is_lost_fails_until_an_operator_accepts_it(ledger, settings):
+    (settings.workspace.root / "journal.head").unlink()
+    [problem] = said("journal", "verify", code=1)["problems"]
+    assert "journal.head is missing" in problem
+    assert isinstance(run.invoke(app, ["journal", "accept", "--why", " "]).exception, UsageError)
+    said("journal", "accept", "--why", "a new disk")
+    assert said("journal", "verify")["ok"] is True
+    [row] = ledger.actions(limit=5)
+    assert (row.action, row.subject, row.outcome) == ("accept-journal", "a new disk", "done")
+    assert row.actor.startswith("local:")
+
+
 def test_who_served_is_told_for_now_and_for_a_time_before(ledger):
     assert said("who-served", "library")["version"] == 2
     assert said("who-served", "library", "--at", "2020-01-01T12:00+01:00")["version"] is None

@@ -6,9 +6,28 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import UsageError
+from components.errors import LedgerError, UsageError
+from components.ledger.journal import Journal
+from components.ledger.store import Ledger
+from components.refs import ModelRef
 from components.settings import Settings
-from flows.cli_worker import environment
+from flows.cli_worker import environment, join_journal
+
+
+class Aliases:
+    """A registry that knows one alias."""
+
+    now: ModelRef | None = None
+
+    def at_alias(self, name: str, alias: str) -> ModelRef | None:
+        return self.now
+
+    def ref(self, name: str, version: int) -> ModelRef:
+        return ModelRef(name=name, version=version, run_id="r", weights_sha256=f"{version:064d}")
+
+    def set_alias(self, ref: ModelRef, alias: str = "champion") -> None:
+        self.now = ref
+
 
 ELSEWHERE = {
     "BANYAN_PREFECT_URL": "http://a:4200",
@@ -54,3 +73,22 @@ def test_it_takes_no_runs_of_the_stacks_own_pool_and_none_from_nowhere(settings)
         del os.environ[name]
     with pytest.raises(UsageError, match="PREFECT_URL"):
         environment(settings(), pool="gpu")
+
+
+def test_a_machine_that_is_new_to_a_shared_ledger_begins_with_its_head_once_and_in_the_open(settings, tmp_path):
+    """Its runs promote, and without a head no move is made."""
+    here = settings(BANYAN_LEDGER_URL=f"sqlite:///{tmp_path / 'shared.db'}")
+    registry, there = Aliases(), here.model_copy(update={"workspace_dir": tmp_path / "there"})
+    with Ledger(here) as ledger:
+        Journal(ledger, here.workspace).move(registry, registry.ref("banyan-library", 1), actor="gate", evidence={})
+        away = Journal(ledger, there.workspace)
+        to = registry.ref("banyan-library", 2)
+        with pytest.raises(LedgerError, match=r"journal\.head is missing"):
+            away.move(registry, to, actor="gate", evidence={})
+        assert join_journal(there) == away.verify().head
+        assert join_journal(there) == ""
+        away.move(registry, to, actor="gate", evidence={})
+        assert (registry.now, away.verify(registry).ok) == (to, True)
+        assert Journal(ledger, here.workspace).verify().ok, "its own head lags, and is still there"
+        [row] = ledger.actions(limit=5)
+        assert (row.action, row.outcome) == ("accept-journal", "done")

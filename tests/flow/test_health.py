@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from components.ledger.journal import Journal
 from components.ledger.store import Ledger
 from components.settings import Settings
 from components.supervisor import MARKER, Service, Supervisor, claim, free_port, read_stack
@@ -217,6 +218,7 @@ def test_a_move_that_was_not_finished_and_a_chain_that_was_changed_are_said(sett
         "state": "intended",
     }
     with Ledger(settings) as ledger:
+        Journal(ledger, settings.workspace).head_file.write_text("0" * 64)
         ledger.append_journal(entry)
     [one] = found(settings, "journal")
     assert "banyan-library to v1" in one.what and one.level == "note"

@@ -284,6 +284,55 @@ def test_an_end_that_was_cut_off_shows_and_stops_further_moves(promote, journal,
     assert registry.aliases[NAME, "champion"] == 2, "a new entry would have put a new head over the evidence"
 
 
+def test_an_end_that_was_cut_off_with_the_head_file_shows_and_stops_further_moves(promote, journal, registry, tamper):
+    promote(1)
+    promote(2)
+    tamper("DELETE FROM journal WHERE sequence > 2", "UPDATE counters SET value = 2 WHERE name = 'journal'")
+    journal.head_file.unlink()
+    (problem,) = journal.verify().problems
+    assert problem.startswith("journal.head is missing")
+    for move in (lambda: promote(3), lambda: journal.rollback(registry, NAME, actor="ada", reason="", to=1)):
+        with pytest.raises(LedgerError, match=r"journal\.head is missing") as refused:
+            move()
+        assert "banyan journal accept" in refused.value.remedy
+    with pytest.raises(LedgerError, match=r"journal\.head is missing"):
+        journal.repair(registry)
+    assert not journal.head_file.exists(), "it was not anchored anew in silence"
+    assert journal.accept() == journal.verify().head
+    registry.aliases[NAME, "champion"] = 1
+    promote(3)
+    assert journal.verify(registry).ok
+
+
+def test_a_new_head_makes_no_changed_entry_good_and_none_is_given_without_need(promote, journal, tamper):
+    promote(1)
+    with pytest.raises(UsageError, match="nothing to accept"):
+        journal.accept()
+    tamper("""UPDATE journal SET entry = replace(entry, '"gate"', '"ada"') WHERE sequence = 2""")
+    journal.head_file.unlink()
+    with pytest.raises(UsageError, match="not whole: entry 2 was changed"):
+        journal.accept()
+
+
+def test_the_head_file_is_there_before_the_first_entry_is(promote, journal, registry, ledger, monkeypatch):
+    """A crash right after the first entry is then no alarm."""
+    append = ledger.append_journal
+    heads = []
+
+    def crash(entry, **more):
+        heads.append(journal.head_file.read_text().strip())
+        append(entry, **more)
+        raise OSError("the power went")
+
+    with monkeypatch.context() as first, pytest.raises(OSError, match="power"):
+        first.setattr(ledger, "append_journal", crash)
+        promote(1)
+    assert heads == [GENESIS]
+    assert journal.verify().ok
+    journal.repair(registry)
+    assert (registry.aliases[NAME, "champion"], journal.verify(registry).ok) == (1, True)
+
+
 def test_a_head_that_lags_after_a_crash_is_no_alarm(promote, journal, registry):
     promote(1)
     old = journal.head_file.read_text()

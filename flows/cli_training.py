@@ -140,6 +140,9 @@ def _verdict_lines(found: "Verification") -> list[str]:
         lines.append(
             f"The loss parts at step {found.parted_at_step} of {found.num_steps}: {one} registered, {other} here"
         )
+    if found.division:
+        parts = ", ".join(f"{parts} parts from {at} on" for at, parts in found.division.items())
+        lines.append(f"Micro-batches divided as the registered training's were: {parts}")
     if found.environment:
         lines += ["What differs (registered → here):", *(f"  {one}" for one in found.environment)]
     if found.remedy:
@@ -214,6 +217,7 @@ def _lock_lines(lock: "Lock") -> list[str]:
         f"  packages   {', '.join(f'{name} {version}' for name, version in lock.packages.items())}",
         f"  runs on    {lock.threads} threads of {lock.device}, {lock.isa}",
         *([f"  workers    {lock.parallel}"] if lock.parallel else []),
+        *(f"  divided    {parts} parts from {at} on: a batch did not fit" for at, parts in lock.division.items()),
     ]
 
 

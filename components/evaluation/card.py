@@ -194,6 +194,10 @@ def _made_of(recipe: Pretrain | Finetune, *, run: TrainingRun) -> str:
         f"- code `{str(lock['code'])[:16]}…`, revision {lock['revision'] or 'unknown'}{dirty}\n"
         f"- {run.num_steps} steps in {run.seconds:.0f} s, seed {lock['seed']}, {lock['threads']} threads of "
         f"{lock['device']}"
+        + "".join(
+            f"\n- a batch did not fit: micro-batches in {n} parts from {at} on"
+            for at, n in lock.get("division", {}).items()
+        )
     ) + (f"\n- {run.flops:.2e} operations, {run.utilisation:.1%} of the machine's best" if run.utilisation else "")
 
 

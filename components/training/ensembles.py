@@ -91,6 +91,7 @@ def train_members(
         seconds=sum(one.seconds for one in done),
         last_loss=sum(one.metrics["train_loss"] for one in done) / len(done),
         losses=tuple(loss for one in done for loss in one.losses),
+        division={f"member-{n}, {at}": parts for n, one in enumerate(done) for at, parts in one.lock.division.items()},
         num_tokens=sum(one.num_tokens for one in done),
         flops=sum(one.flops for one in done),
         flops_per_second=sum(one.flops_per_second for one in done) / len(done),

@@ -11,7 +11,7 @@ from components.models import pretrained
 from components.recipes import Finetune
 from components.tasks import get_task
 from components.tasks.base import Example, Task, column_type
-from components.training import distributed, ensembles, losses, result
+from components.training import distributed, ensembles, losses, memory, result
 from components.training import lock as locks
 from components.training.distributed import ALONE, World
 from components.training.loop import Batch, fit
@@ -142,11 +142,11 @@ def _train(
     if len(held_out):
         unseen = task.rows(held_out, tokenizer, recipe, info.labels)
 
-        def measure() -> float:
-            return _mean_loss(model, task, unseen, pad_id, recipe.batch_size)
+        def measure(parts: int) -> float:
+            return _mean_loss(model, task, unseen, pad_id, recipe.batch_size, parts=parts)
 
-        def evaluate(step: int) -> float:
-            metrics["heldout_loss"] = measure()
+        def evaluate(step: int, parts: int) -> float:
+            metrics["heldout_loss"] = measure(parts)
             if on_evaluate:
                 on_evaluate(Evaluation(step, dict(metrics)))
             return metrics["heldout_loss"]
@@ -173,7 +173,7 @@ def _train(
         elastic_key=lock.elastic_key,
     )
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
-        metrics["heldout_loss"] = measure()
+        metrics["heldout_loss"] = measure(fitted.last_parts)
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(rows))}
     model = whole() if recipe.keep_adapters else pretrained.merged(whole())
     if len(held_out):
@@ -251,14 +251,16 @@ def split_off(rows: "pd.DataFrame", recipe: Finetune) -> "tuple[pd.DataFrame, pd
     return rows[~out].reset_index(drop=True), rows[out].reset_index(drop=True)
 
 
-def _mean_loss(model: "PreTrainedModel", task: Task, rows: Sequence[Example], pad_id: int, batch_size: int) -> float:
-    """Nats per target."""
+def _mean_loss(
+    model: "PreTrainedModel", task: Task, rows: Sequence[Example], pad_id: int, batch_size: int, *, parts: int
+) -> float:
+    """Nats per target; batches in so many parts, as those of the training are by now."""
     import torch
 
     total, count = 0.0, 0
     with torch.inference_mode():
         for start in range(0, len(rows), batch_size):
-            batch = task.collate(rows[start : start + batch_size], pad_id)
-            summed, targets = task.loss(model, {name: t.to(model.device) for name, t in batch.items()})
-            total, count = total + summed.item(), count + int(targets)
+            for batch in memory.divide([task.collate(rows[start : start + batch_size], pad_id)], parts):
+                summed, targets = task.loss(model, {name: t.to(model.device) for name, t in batch.items()})
+                total, count = total + summed.item(), count + int(targets)
     return total / count

@@ -14,7 +14,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +64,10 @@ class Lock:
     """How several workers trained it together, as `distributed.World.name`; empty for one. Where their number changed
     on the way, one after another."""
 
+    division: dict[str, int] = field(default_factory=dict)
+    """Where a batch did not fit the device's memory: `step N` → into how many parts micro-batches are divided from that
+    step on (of an ensemble `member-M, step N`). It changes how sums are rounded; known when the training has ended."""
+
     @property
     def key(self) -> str:
         return _sha256({name: getattr(self, name) for name in TRAINING})
@@ -75,7 +79,13 @@ class Lock:
     @property
     def elastic_key(self) -> str:
         """`exact_key` less workers and threads: under it a checkpoint is resumed by another number of workers."""
-        return _sha256({name: value for name, value in self._exact().items() if name not in ("threads", "parallel")})
+        apart = ("threads", "parallel", "division")
+        return _sha256({name: value for name, value in self._exact().items() if name not in apart})
+
+    @property
+    def undivided(self) -> "Lock":
+        """As it was before the training began."""
+        return replace(self, division={})
 
     @property
     def last_parallel(self) -> str:
@@ -83,9 +93,10 @@ class Lock:
         return self.parallel.rpartition(" → ")[2].partition(" from step ")[0].replace("1 worker", "")
 
     def _exact(self) -> dict[str, object]:
-        """One process leaves no trace in it, so that locks from before there could be more keep their keys."""
+        """One process whose batches fitted leaves no trace in it, so that locks from before there could be others keep
+        their keys."""
         exact = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FOR_PEOPLE}
-        return exact if self.parallel else {name: value for name, value in exact.items() if name != "parallel"}
+        return {name: value for name, value in exact.items() if value or name not in ("parallel", "division")}
 
     def as_dict(self) -> dict[str, object]:
         """For the registry: every field, and both keys."""

@@ -13,7 +13,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,12 +47,19 @@ class Fitted:
     """Of every step, nats per target, over all attempts: what `verify` compares."""
     parallel: str | None = None
     """For the lock: how many workers made which steps."""
+    division: dict[str, int] = field(default_factory=dict)
+    """For the lock: from which step on micro-batches were divided, into how many parts; none where all fitted."""
     num_tokens: int = 0
     """Seen over all attempts, padding not counted."""
     flops: float = 0.0
     """Of all steps, by `flops.flops_of` over the tokens that were seen; padding computes, and does not count."""
     flops_per_second: float = 0.0
     """Of this attempt's steps alone: neither evaluations nor checkpoints are in it."""
+
+    @property
+    def last_parts(self) -> int:
+        """Into how many parts the last step's micro-batches were divided."""
+        return max(self.division.values(), default=1)
 
 
 def fit(
@@ -66,7 +73,7 @@ def fit(
     key: str,
     names: Callable[[int], Sequence[str]] | None = None,
     on_step: Callable[[Progress], None] | None = None,
-    evaluate: Callable[[int], float | None] | None = None,
+    evaluate: Callable[[int, int], float | None] | None = None,
     evaluate_every_steps: int | None = None,
     world: World = ALONE,
     elastic_key: str | None = None,
@@ -78,8 +85,9 @@ def fit(
         loss: sum and count over a batch; they are added up over the step's micro-batches.
         folder: where checkpoints lie; the last one of `key` is resumed.
         names: what the rows of a step are called, in the order of its batches: for errors.
-        evaluate: called after every `evaluate_every_steps` steps and after the last one, with the number of steps done,
-            the model as it would be kept; gives the held-out loss, which early stopping needs.
+        evaluate: called after every `evaluate_every_steps` steps and after the last one, the model as it would be kept,
+            with the number of steps done and into how many parts batches are divided by now; gives the held-out loss,
+            which early stopping needs.
         world: the workers that train together, each by this call with the same arguments; a model that they shard is
             sharded already (`distributed.spread`).
         elastic_key: under which a checkpoint of another number of workers is resumed; None: none is.
@@ -88,14 +96,17 @@ def fit(
         NonFiniteLoss: the loss or its gradient is not a number; says at which step, and which rows it had.
         CheckpointError: a checkpoint cannot be written.
         RecipeError: the model cannot do what the recipe asks for.
-        TrainingError: a single row does not fit the device's memory.
+        TrainingError: a single row, the optimizer's state or held-out rows do not fit the device's memory.
     """
     import torch
 
     from components.training.averaging import Averaging, Best
 
     device = resolve(recipe.device)
-    model.train().to(device)
+    with memory.explained(
+        f"{recipe.name}: the model", remedy="take a smaller one, or BANYAN_PARALLEL=fsdp on several GPUs"
+    ):
+        model.train().to(device)
     _save_activations(model, recipe)
     trainable = [p for p in model.parameters() if p.requires_grad]
     optims = optimizers.build(model, recipe)
@@ -148,19 +159,24 @@ def fit(
                 if device.type == "cuda":
                     torch.cuda.empty_cache()
                 division.halve(step, rows=max(len(b["input_ids"]) for b in batches), name=recipe.name)
-            over = count / world.size if together else 1 if len(parts) == 1 else count  # together: mean of the sums
-            over = over if count else 0
-            norm = _finish_gradients(trainable, recipe, over=over, is_sharded=world.is_sharded)
-            if not (math.isfinite(norm) and count):
-                what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
-                raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
-            for optimizer in optims:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * share
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-            if mean:
-                mean.follow(step)
+            with memory.explained(
+                f"step {step + 1} of {recipe.name}: what {recipe.optimizer} keeps of the weights",
+                remedy="adaptation: lora or optimizer: sgd keep less; BANYAN_PARALLEL=fsdp divides it between GPUs",
+            ):
+                # together: mean of the sums
+                over = count / world.size if together else 1 if len(parts) == 1 else count
+                over = over if count else 0
+                norm = _finish_gradients(trainable, recipe, over=over, is_sharded=world.is_sharded)
+                if not (math.isfinite(norm) and count):
+                    what = f"gradient norm {norm}, loss {total / max(1, count)}, {count} targets"
+                    raise _not_finite(what, recipe, step=step, rows=names(step) if names else ())
+                for optimizer in optims:
+                    for group in optimizer.param_groups:
+                        group["lr"] = group["initial_lr"] * share
+                    optimizer.step()
+                    optimizer.zero_grad(set_to_none=True)
+                if mean:
+                    mean.follow(step)
             losses.append(total / count)
             done, now = step + 1, time.perf_counter()
             seen_tokens, in_steps = seen_tokens + num_tokens, in_steps + now - step_started
@@ -169,8 +185,12 @@ def fit(
                 on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens / (now - step_started), remaining))
             if evaluate and (done == num_steps or (evaluate_every_steps and done % evaluate_every_steps == 0)):
                 model.eval()
-                with mean.in_place() if mean else contextlib.nullcontext():
-                    heldout_loss = distributed.from_first(world, evaluate(done))
+                looking = memory.explained(
+                    f"the look at held-out rows after step {done} of {recipe.name}",
+                    remedy="halve batch_size and double num_accumulation_steps: the steps stay the same",
+                )
+                with looking, mean.in_place() if mean else contextlib.nullcontext():
+                    heldout_loss = distributed.from_first(world, evaluate(done, division.parts(step)))
                     if best:
                         best.see(math.nan if heldout_loss is None else heldout_loss)
                 if best and best.is_over:
@@ -198,6 +218,7 @@ def fit(
         last_loss=sum(tail) / len(tail),
         losses=tuple(losses),
         parallel=checkpoint.told(history),
+        division=division.told,
         num_tokens=counted[0],
         flops=flops,
         flops_per_second=of_these / in_steps if in_steps else 0.0,

@@ -12,7 +12,7 @@ from components.models.characters import character_bytes, character_tokenizer
 from components.models.families import FAMILIES
 from components.models.tokenizer import is_byte_level, token_bytes, train_bpe
 from components.recipes import Pretrain
-from components.training import distributed, result
+from components.training import distributed, memory, result
 from components.training import lock as locks
 from components.training.device import attention, exact, resolve
 from components.training.distributed import ALONE, World
@@ -100,9 +100,9 @@ def pretrain(
     metrics: dict[str, float] = {}
     sample = ""
 
-    def measure() -> None:
+    def measure(parts: int) -> None:
         nonlocal sample
-        total, count, right = _heldout(model, unseen, recipe)
+        total, count, right = _heldout(model, unseen, recipe, parts=parts)
         metrics["heldout_loss"] = total / count
         if objective in {"causal", "prefix"} and (has_characters or is_byte_level(tokenizer)):
             metrics["bits_per_byte"] = total / math.log(2) / size_bytes
@@ -113,8 +113,8 @@ def pretrain(
                 model, tokenizer, recipe.sample_prompt, num_tokens=recipe.sample_tokens, seed=recipe.seed
             )
 
-    def evaluate(step: int) -> float:
-        measure()
+    def evaluate(step: int, parts: int) -> float:
+        measure(parts)
         if on_evaluate:
             on_evaluate(Evaluation(step, dict(metrics), sample))
         return metrics["heldout_loss"]
@@ -136,7 +136,7 @@ def pretrain(
         elastic_key=lock.elastic_key,
     )
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
-        measure()
+        measure(fitted.last_parts)
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(train))}
     known = {"lock": lock, "fitted": fitted, "metrics": metrics, "sample": sample}
     return result.save(run_dir, whole(), tokenizer, world=world, **known)  # type: ignore[arg-type]
@@ -157,13 +157,14 @@ def _corpus(recipe: Pretrain, data_dir: Path) -> "tuple[PreTrainedTokenizerFast,
     return tokenizer, rows_of(texts["train"], tokenizer, length), rows_of(texts["heldout"], tokenizer, length)
 
 
-def _heldout(model: "PreTrainedModel", rows: Rows, recipe: Pretrain) -> tuple[float, int, int]:
-    """Sum in nats without smoothing, targets, and of yes or no how many are right; in the precision of training."""
+def _heldout(model: "PreTrainedModel", rows: Rows, recipe: Pretrain, *, parts: int) -> tuple[float, int, int]:
+    """Sum in nats without smoothing, targets, and of yes or no how many are right; in the precision of training, and
+    its batches in so many parts."""
     import torch
 
     total, count, right = 0.0, 0, 0
     with torch.inference_mode():
-        for batch in rows.heldout():
+        for batch in memory.divide(rows.heldout(), parts):
             moved = {name: t.to(model.device) for name, t in batch.items()}
             with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
                 summed, targets = objective_loss(model, moved)

@@ -102,6 +102,7 @@ def save(
             made = save(run_dir, model, tokenizer, lock=lock, fitted=fitted, metrics=metrics, sample=sample, base=base)
         result: Trained = from_first(world, made)
         return result
+    lock = replace(lock, division=fitted.division)
     lock = lock if fitted.parallel is None else replace(lock, parallel=fitted.parallel)
     final, beside = run_dir / "model", run_dir / f".model.{os.getpid()}"
     try:
@@ -152,7 +153,7 @@ def load(run_dir: Path, lock: Lock) -> Trained | None:
         content |= {"model_dir": run_dir / content["model_dir"], "lock": Lock(**content["lock"])}
         content |= {"losses": tuple(content["losses"])}
         trained = Trained(**content)
-        same = trained.lock.exact_key == lock.exact_key or (
+        same = trained.lock.undivided.exact_key == lock.exact_key or (
             # by another number of workers at first, and at its end as it would be now
             trained.lock.elastic_key == lock.elastic_key
             and trained.lock.threads == lock.threads

@@ -8,8 +8,9 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,13 +25,15 @@ from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import addresses
-from components.training import preference_rows
+from components.training import memory, preference_rows
 from components.training import run as training
 from components.training.lock import Difference, Lock, differences
 from components.training.result import Progress
 
 log = logging.getLogger(__name__)
 
+SCRATCH = "verify"
+"""The retraining's folder."""
 MANIFEST = "data.json"
 """Artifact of a run: the manifest of the data version, its pointer for DVC included."""
 
@@ -58,6 +61,8 @@ class Verification(BaseModel):
     """None at a step that parted: it, or its gradient, is no number here."""
     environment: tuple[Difference, ...] = ()
     """In what this machine or this code differs from the registered training's: registered first."""
+    division: dict[str, int] = {}
+    """From which step on the registered training divided its micro-batches, into how many parts; so does this one."""
     data_from: Literal["workspace", "remote"] = "workspace"
     seconds: float = 0.0
     """Spent training."""
@@ -103,7 +108,8 @@ def verify(
         if isinstance(recipe, Preference):
             text = registry.artifact(model, preference_rows.FILE).decode("utf-8")
             preference_rows.keep(text, runs=apart.workspace.runs)
-        now = training.take_lock(recipe, data=manifest.ref, settings=apart)
+        begun = training.take_lock(recipe, data=manifest.ref, settings=apart)
+        now = replace(begun, division=lock.division)  # it is divided as the registered one was
         environment = tuple(one for one in differences(lock, now) if one.is_exact)
         explained = tuple(one for one in differences(lock, now) if one.is_exact or one.part.startswith("modules"))
         known = Verification(
@@ -113,11 +119,14 @@ def verify(
             num_steps=len(losses),
             environment=explained if environment else (),
             data_from=data_from,
+            division=lock.division,
             remedy=remedy_of(lock, environment),
         )
         if environment and not anyway:
             return known
-        return _retrain(known, recipe, losses, data=manifest.ref, settings=apart, watch=watch)
+        key = begun.exact_key
+        memory.impose(lock.division, run_dir=apart.workspace.runs / SCRATCH, key=key)
+        return _retrain(known, recipe, losses, key=key, data=manifest.ref, settings=apart, watch=watch)
 
 
 def recipe_of(registry: Registry, model: ModelRef) -> Pretrain | Finetune:
@@ -241,11 +250,12 @@ def _retrain(
     recipe: Pretrain | Finetune,
     losses: Sequence[float],
     *,
+    key: str,
     data: DataRef,
     settings: Settings,
     watch: Callable[[Progress], None] | None,
 ) -> Verification:
-    run_dir, reached = settings.workspace.runs / "verify", 0
+    run_dir, reached = settings.workspace.runs / SCRATCH, 0
 
     def on_step(progress: Progress) -> None:
         nonlocal reached
@@ -263,14 +273,24 @@ def _retrain(
         step, loss = (err.step, err.loss) if isinstance(err, _Parted) else (reached + 1, None)
         then = losses[step - 1] if step <= len(losses) else None
         found = {"parted_at_step": step, "registered_loss": then, "retrained_loss": loss}
-        return known.model_copy(update={"verdict": verdict, **found})
+        known = known.model_copy(update={"verdict": verdict, **found})
+        return _divided_further(known, memory.found(run_dir=run_dir, key=key))
     finally:
-        shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+        shutil.rmtree(run_dir / memory.CHECKPOINTS, ignore_errors=True)
     same = done.weights_sha256 == known.registered_sha256
-    return known.model_copy(
-        update={
-            "verdict": "identical" if same else verdict,
-            "retrained_sha256": done.weights_sha256,
-            "seconds": done.seconds,
-        }
-    )
+    trained = {"retrained_sha256": done.weights_sha256, "seconds": done.seconds}
+    known = known.model_copy(update={"verdict": "identical" if same else verdict, **trained})
+    return known if same else _divided_further(known, done.lock.division)
+
+
+def _divided_further(known: Verification, here: Mapping[str, int]) -> Verification:
+    """Not comparable where less memory was free here than then, so that more steps were divided."""
+    further = [(at, n) for at, n in here.items() if known.division.get(at) != n]
+    if not further:
+        return known
+    apart = [
+        Difference(f"division.{at}", str(known.division.get(at, "none")), str(n), is_exact=True) for at, n in further
+    ]
+    remedy = "a batch that fitted the device's memory then does not now: free it, or use a device with as much"
+    found = {"environment": (*known.environment, *apart), "remedy": "; ".join(filter(None, (known.remedy, remedy)))}
+    return known.model_copy(update={"verdict": "not comparable", **found})

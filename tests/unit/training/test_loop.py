@@ -9,8 +9,9 @@ from safetensors.torch import load_file
 from components.errors import NonFiniteLoss, RecipeError, TrainingError
 from components.recipes import Finetune, Pretrain, parse_recipe
 from components.tasks.classification import Classification
-from components.training import loop
+from components.training import finetuning, loop
 from components.training.finetuning import finetune, training_rows
+from components.training.lock import Lock
 from components.training.pretraining import pretrain
 
 LABELS = ["graphs", "waves", "web"]
@@ -112,6 +113,37 @@ def test_a_division_is_remembered_when_a_run_is_resumed(train, classify, small_d
     assert resumed.resumed_from == 4
     assert seen[0] == 2  # it does not fail first
     assert resumed.weights_sha256 == whole.weights_sha256
+
+
+def test_what_a_batchs_parts_cannot_help_is_an_error_with_a_remedy(train, classify, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.optim.AdamW, "step", full)
+        with pytest.raises(TrainingError, match=r"step 1 of topics: what adamw keeps.*adaptation: lora"):
+            train(classify)
+    monkeypatch.setattr(finetuning, "_mean_loss", full)
+    with pytest.raises(TrainingError, match=r"held-out rows after step 6.*halve batch_size"):
+        train(changed(classify, validation_share=0.3), "looks")
+
+
+def test_held_out_rows_are_looked_at_in_the_parts_that_fit(train, classify, small_device):
+    seen = small_device(2)
+    done = train(changed(classify, validation_share=0.4, precision="fp32"), "divided")
+    assert done.metrics["heldout_loss"] > 0
+    assert max(seen[seen.index(2) :]) == 2, "nothing larger was tried again"
+
+
+def test_a_division_is_in_the_lock_and_the_same_run_is_still_found(train, classify, small_device):
+    recipe = changed(classify, ensemble={"method": "vote", "members": 2})
+    small_device(2, after=3)
+    done, again = train(recipe), train(recipe)
+    assert done.lock.division == {"member-0, step 4": 2, "member-1, step 1": 2}
+    assert (again.resumed_from, again.lock) == (again.num_steps, done.lock)
+    assert done.lock.exact_key != done.lock.undivided.exact_key
+    assert done.lock.key == done.lock.undivided.key, "it is the same training"
+    assert Lock.from_dict(done.lock.as_dict(), origin="x") == done.lock
 
 
 def test_other_errors_of_the_device_are_not_taken_for_it(train, classify, monkeypatch):

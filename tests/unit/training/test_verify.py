@@ -124,6 +124,53 @@ def test_other_weights_under_equal_losses_are_different_too(model, installation)
 
 
 @pytest.fixture
+def full_device(monkeypatch):
+    """Holds so many rows at once from the n-th forward pass on."""
+    ordinary, passes = pretraining.objective_loss, []
+
+    def with_room_for(most, *, after=0):
+        def loss(model, batch, **options):
+            passes.append(1)
+            if len(passes) > after and len(batch["labels"]) > most and torch.is_grad_enabled():
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+            return ordinary(model, batch, **options)
+
+        passes.clear()
+        monkeypatch.setattr(pretraining, "objective_loss", loss)
+
+    return with_room_for
+
+
+@pytest.fixture
+def halved(installation, full_device) -> ModelRef:
+    """A version whose batches did not fit from the third step on."""
+    data, recipe = versioning.head(installation), RECIPE.model_copy(update={"family": "gpt2"})
+    full_device(2, after=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(installation.workspace.root.parent)
+        patch.setenv("MLFLOW_TRACKING_URI", str(installation.mlflow_url))
+        run = training.train(recipe, data=data, settings=installation, force=True)
+        return candidate.register(recipe, run=run, data=data, settings=installation)
+
+
+def test_a_training_whose_batches_did_not_fit_is_divided_alike_and_verifies(halved, installation, full_device, banyan):
+    registry = Registry(installation.mlflow_url)
+    assert registry.lock(halved)["division"] == {"step 3": 2}
+    assert "micro-batches in 2 parts from step 3 on" in registry.get(halved).card
+    full_device(4)  # here all of it fits
+    found = verify(halved, settings=installation)
+    assert (found.verdict, found.division, found.environment) == ("identical", {"step 3": 2}, ())
+    said = banyan("verify", f"gpt2@{halved.version}").stdout
+    assert "identical" in said and "divided as the registered training's were: 2 parts from step 3 on" in said
+    assert "2 parts from step 3 on" in banyan("lock", "show", f"gpt2@{halved.version}").stdout
+    full_device(1, after=3)  # less room than then
+    found = verify(halved, settings=installation)
+    assert (found.verdict, found.exit_code, found.parted_at_step) == ("not comparable", 3, 3)
+    assert [str(one) for one in found.environment] == ["division.step 3: 2 → 4"]
+    assert "free it" in found.remedy
+
+
+@pytest.fixture
 def another_lock(model, monkeypatch):
     """The version as if it had been registered elsewhere."""
     true = Registry.lock

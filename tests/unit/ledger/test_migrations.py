@@ -10,13 +10,15 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
 from components.errors import LedgerError
-from components.ledger.database import Database
+from components.ledger.database import Database, _engine
 from components.ledger.journal import Journal
 from components.ledger.keys import KeyRing
 from components.ledger.migrations import upgrade as migrations
 from components.ledger.schema import SCHEMA_VERSION, metadata
 from components.ledger.store import Ledger
 from components.settings import Settings
+
+from .conftest import on_sqlite
 
 FIRST = Path(__file__).with_name("first_schema.sql")
 FIRST_ON_POSTGRESQL = Path(__file__).with_name("first_schema_postgresql.sql")
@@ -93,6 +95,30 @@ def test_many_who_open_an_old_ledger_at_once_upgrade_it_once(old, database):
     for thread in threads:
         thread.join(30)
     assert (len(opened), failed) == (6, [])
+
+
+@on_sqlite
+def test_many_who_turn_write_ahead_logging_on_at_once_wait_for_each_other(database, tmp_path):
+    failed = []
+
+    def connect(file: Path, start: threading.Barrier) -> None:
+        start.wait()
+        try:
+            _engine(f"sqlite:///{file}").connect().close()
+        except sqlalchemy.exc.OperationalError as err:
+            failed.append(err)
+
+    for i in range(30):
+        with sqlite3.connect(tmp_path / f"{i}.db") as first:
+            first.execute("CREATE TABLE numbers (number INTEGER)")
+        first.close()
+        start = threading.Barrier(6)
+        threads = [threading.Thread(target=connect, args=(tmp_path / f"{i}.db", start)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert failed == []
 
 
 def test_an_upgrade_that_fails_leaves_the_ledger_as_it_was(old, engine, monkeypatch):

@@ -315,7 +315,10 @@ class GatePolicy(Recipe):
     """Trainings of the challenger's recipe and data that differ in their seed. From two on, all of them together must
     be better too, with the variance between seeds in the interval."""
     typo_rows: int = Field(0, ge=0)
-    """Test rows on which both models are asked again with typing errors and in other words, and timed; 0: none."""
+    """Test rows on which both models are asked again with typing errors and in other words, and timed; 0: none.
+    Classifiers only."""
+    timed_rows: int = Field(20, ge=0)
+    """Test rows on which both models are timed where they are not asked again; 0: none."""
 
 
 class ScreeningPolicy(Recipe):

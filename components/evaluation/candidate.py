@@ -14,6 +14,7 @@ from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
 from components.evaluation import admission, evidence, gate, slices, spending
 from components.evaluation.card import card_of
+from components.evaluation.cost import cost_pair
 from components.evaluation.gate import Verdict
 from components.evaluation.parity import PARITY_TAG
 from components.evaluation.scores import Scores
@@ -288,9 +289,21 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
     )
     test_set = spending.set_name(mine["id"])
     with Ledger(settings) as ledger:
+        cost = cost_pair(
+            challenger,
+            champion,
+            rows,
+            task=info.task,
+            registry=registry,
+            ledger=ledger,
+            policy=policy,
+            settings=settings,
+            probe=probe,
+        )
         look = None if is_control else _look(ledger, challenger, champion, test_set=test_set, policy=policy)
         groups = slices.groups(rows, policy)
         verdict = gate.compare(mine, theirs, policy, look=look, groups=groups, seeds=seeds, probe=probe)
+        verdict = verdict.model_copy(update={"cost": cost})
         ledger.record_verdict(
             challenger,
             verdict,

@@ -42,6 +42,7 @@ from pydantic import BaseModel, ConfigDict
 
 from components.errors import DataError
 from components.evaluation.calibration import Calibration, calibration
+from components.evaluation.cost import CostPair
 from components.evaluation.robustness import Probe
 from components.evaluation.seeds import SeedSpread
 from components.evaluation.slices import Slice, compare_slices, objection
@@ -80,6 +81,8 @@ class Verdict(BaseModel):
     calibration: Calibration | None = None
     seeds: SeedSpread | None = None
     probe: Probe | None = None
+    cost: CostPair | None = None
+    """Of both models; added by who knows where they are kept."""
 
 
 def compare(

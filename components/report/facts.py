@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from components.data import versioning
 from components.data.versioning import Manifest
 from components.errors import RegistryError, ServiceDown
+from components.evaluation.cost import CostPair
 from components.ledger.queries import LedgerQueries
 from components.ledger.schema import Cost, Cut, Fate, Feedback, JournalEntry, VerdictRow
 from components.ledger.store import Ledger
@@ -65,6 +66,8 @@ class Facts:
     verdict: VerdictRow | None
     """The gate's word on the retrained challenger, against the champion of then."""
     verdicts: tuple[VerdictRow, ...]
+    cost: CostPair | None
+    """Of the models that `verdict` compares; None where nobody noted it."""
     chance: float | None
     num_feedback: int
     kinds: Mapping[str, int]
@@ -161,6 +164,7 @@ def _collect(
         control=_score(registry, infos.get(max(controls))) if controls else None,
         verdict=verdict,
         verdicts=tuple(verdicts),
+        cost=_cost(ledger, verdict) if verdict else None,
         chance=1 / after.rows["target"].nunique() if after and after.top3 is not None else None,
         num_feedback=sum(fates.values()),
         kinds=ledger.num_feedback(table),
@@ -183,6 +187,14 @@ def retraining_verdict(verdicts: Sequence[VerdictRow], controls: Sequence[int]) 
     """The newest verdict on a challenger against a champion; a control is compared too, but never promoted."""
     judged = [row for row in verdicts if row.against == "champion" and row.model_version not in controls]
     return judged[-1] if judged else None
+
+
+def _cost(ledger: LedgerQueries, verdict: VerdictRow) -> CostPair | None:
+    wanted = (verdict.model_version, verdict.against, verdict.against_version)
+    for look in reversed(ledger.looks(verdict.model_name)):
+        if (look.model_version, look.against, look.against_version) == wanted and look.evidence.get("cost"):
+            return CostPair.model_validate(look.evidence["cost"])
+    return None
 
 
 def stage_seconds(costs: Sequence[Cost]) -> dict[str, float]:

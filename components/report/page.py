@@ -2,12 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from components.evaluation.cost import CostPair, ModelCost
 from components.feedback.rater import NAME as RATER
 from components.ledger.schema import VerdictRow
 from components.registry import PREFIX
@@ -129,6 +130,8 @@ def _contest(facts: Facts) -> str:
         named = [(_comparison(row, controls), row) for row in facts.verdicts]
         parts.append("<p>The gate compares row by row, so what is hard for both sides cancels out:</p>")
         parts.append(_figure(pictures.differences(named)))
+    if facts.cost and facts.verdict:
+        parts.append(_costs(facts.cost, facts.verdict))
     before, after = facts.champion_before, facts.champion_after
     if facts.chance and before and after and before.version != after.version:
         parts.append(_figure(pictures.by_label(before, after)))
@@ -137,6 +140,32 @@ def _contest(facts: Facts) -> str:
         "raises all models here alike; the comparison between them stands.</p>"
     )
     return "".join(parts)
+
+
+def _costs(cost: CostPair, verdict: VerdictRow) -> str:
+    """What both models take, as a table; a measure that neither has is left out."""
+
+    def cell(model: ModelCost | None, name: str, say: Callable[[float], str]) -> str:
+        value = getattr(model, name) if model else None
+        return "–" if value is None else say(value)
+
+    measures: tuple[tuple[str, str, Callable[[float], str]], ...] = (
+        ("Time per answer", "seconds_per_example", lambda value: f"{1000 * value:.1f} ms"),
+        ("Training, processor time", "cpu_seconds", lambda value: f"{value:.0f} s"),
+        ("Training, energy", "energy_joules", lambda value: f"{value / 3600:.3g} Wh"),
+        ("Training, money", "money", lambda value: f"{value:.2g} {cost.currency}".strip()),
+        ("Weights on disk", "weight_bytes", lambda value: f"{value / 1e6:.1f} MB"),
+    )
+    rows = [(label, cell(cost.challenger, name, say), cell(cost.champion, name, say)) for label, name, say in measures]
+    against = f"v{verdict.against_version}" if cost.champion else "baseline"
+    note = f" Timed on {cost.num_timed} test rows on the machine that judged." if cost.num_timed else ""
+    return (
+        _table(
+            ("What they take", f"#v{verdict.model_version}", f"#{against}"),
+            [row for row in rows if set(row[1:]) != {"–"}],
+        )
+        + f"<p class=soft>Beside the verdict; it decides nothing.{note}</p>"
+    )
 
 
 def _contestants(facts: Facts) -> list[tuple[str, Score, str]]:

@@ -1,6 +1,6 @@
 """What the gate kept of one comparison, ready to be drawn: slices, calibration, the stream, seeds, typing errors."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -9,9 +9,11 @@ from components.ecosystem import State
 from components.ledger.schema import LookRow, VerdictRow
 from dashboard.records import ModelVersion
 from dashboard.text import Words
+from dashboard.viewmodels.cost import energy, money
 from dashboard.viewmodels.models import VERDICT_STATE, Interval, VerdictView, verdict_view
 from dashboard.viewmodels.shapes import LOWER_IS_BETTER, SHARES, Bar, bare_difference, difference, score
 
+TIMED = "seconds_per_example"
 STATE_OF_FINDING: Mapping[str, State] = {"not worse": "ready", "worse": "failed", "unknown": "waiting"}
 
 
@@ -131,7 +133,7 @@ def evidence_view(
         seeds=_seeds(kept.get("seeds"), row.metric),
         seeds_note=_seeds_note(kept.get("seeds"), row, words),
         probe=tuple(_probe(kept.get("probe"), row, words)),
-        speed=tuple(_speed(kept.get("probe"), row, words)),
+        speed=tuple(_speed(kept.get("cost") or kept.get("probe"), row, words)),
         probe_note=_probe_note(kept.get("probe"), words),
     )
 
@@ -171,10 +173,34 @@ def _sides(
     sides = [_side(words(f"metric.{name}"), name, one.metrics[name], theirs[name], words) for name in known]
     probe = kept.get("probe") or {}
     mine, its = probe.get("challenger"), probe.get("champion")
-    if mine and its:
-        times = [words("unit.milliseconds", value=f"{1000 * x['seconds_per_example']:.1f}") for x in (mine, its)]
-        ratio = mine["seconds_per_example"] / max(its["seconds_per_example"], 1e-9)
-        sides.append(Side(words("gate.speed"), times[0], times[1], f"× {ratio:.2f}", None if ratio == 1 else ratio < 1))
+    cost = kept.get("cost") or {}
+    if mine and its and not cost:  # of before the gate kept costs
+        cost = {"challenger": {TIMED: mine[TIMED]}, "champion": {TIMED: its[TIMED]}}
+    return sides + _costs(cost, words)
+
+
+def _costs(cost: Mapping[str, Any], words: Words) -> list[Side]:
+    """What each model takes to answer, took to train and takes to keep; less is better."""
+    mine, its = cost.get("challenger") or {}, cost.get("champion") or {}
+    currency = str(cost.get("currency") or "")
+    shown: Mapping[str, Callable[[float], str]] = {
+        "gate.cost.seconds_per_example": lambda value: words("unit.milliseconds", value=f"{1000 * value:.1f}"),
+        "gate.cost.cpu_seconds": words.duration,
+        "gate.cost.energy_joules": lambda value: energy(words, value),
+        "gate.cost.money": lambda value: money(words, value, currency),
+        "gate.cost.weight_bytes": lambda value: words("unit.megabytes", value=f"{value / 1e6:.1f}"),
+    }
+    sides = []
+    for key, say in shown.items():
+        name = key.rpartition(".")[2]
+        one, other = mine.get(name), its.get(name)
+        if one is None:
+            continue
+        if other is None:
+            sides.append(Side(words(key), say(one), "–", "", None))
+        else:
+            ratio = f"× {one / other:.2f}" if other else ""
+            sides.append(Side(words(key), say(one), say(other), ratio, None if say(one) == say(other) else one < other))
     return sides
 
 
@@ -356,9 +382,9 @@ def _probe(found: Mapping[str, Any] | None, row: VerdictRow, words: Words) -> li
 def _speed(found: Mapping[str, Any] | None, row: VerdictRow, words: Words) -> list[Bar]:
     versions = {"challenger": row.model_version, "champion": row.against_version}
     times = {
-        words("version", version=versions[side]): float(found[side]["seconds_per_example"])
+        words("version", version=versions[side]): float(found[side][TIMED])
         for side in versions
-        if found and found.get(side)
+        if found and (found.get(side) or {}).get(TIMED) is not None
     }
     most = max(times.values(), default=1.0)
     return [

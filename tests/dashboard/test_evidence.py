@@ -72,6 +72,20 @@ def test_the_champion_and_the_challenger_are_compared_in_the_measures_direction(
     assert [side.gain for side in sides] == [False, False]
 
 
+def test_what_models_cost_stands_beside_their_quality_and_less_is_better() -> None:
+    mine = {"weight_bytes": 90_000_000, "cpu_seconds": 70.0, "energy_joules": 7200.0, "seconds_per_example": 0.5}
+    theirs = mine | {"cpu_seconds": 140.0, "energy_joules": None, "seconds_per_example": 0.4}
+    cost = {"num_timed": 20, "currency": "EUR", "challenger": mine | {"money": 0.5}, "champion": theirs}
+    view = evidence_view(verdict(2, against=1), [look(2, cost=cost)], [model(version=2), model(version=1)], EN)
+    sides = {side.label: (side.challenger, side.against, side.difference, side.gain) for side in view.sides}
+    assert sides["time per answer"] == ("500.0 ms", "400.0 ms", "× 1.25", False)
+    assert sides["training, processor time"] == ("1.2 min", "2.3 min", "× 0.50", True)
+    assert sides["training, energy"] == ("2 Wh", "–", "", None)
+    assert sides["training, money"] == ("0.50 EUR", "–", "", None)
+    assert sides["weights on disk"] == ("90.0 MB", "90.0 MB", "× 1.00", None)
+    assert [bar.value for bar in view.speed] == ["500.0 ms", "400.0 ms"]
+
+
 def test_each_engines_parity_is_told_with_its_tolerance_and_where_it_fails() -> None:
     passed = Parity(
         engine="torch", precision="float32", passed=True, num_probes=112, num_values=9, largest=7.5e-7, mean=2e-8,

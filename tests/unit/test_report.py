@@ -13,6 +13,7 @@ import pytest
 
 from components.data.versioning import Manifest, SplitSummary
 from components.errors import ServiceDown
+from components.evaluation.cost import CostPair, ModelCost
 from components.evaluation.gate import Verdict
 from components.ledger.journal import Journal
 from components.ledger.store import Ledger
@@ -27,6 +28,12 @@ LABELS = ("<django>", "mne $x$", "sympy", "keras")
 DATA = DataRef(version="d" * 32, tables={"library": "t" * 64})
 ASKED = "Solve <b>this</b> & that"
 NUM_TEST = 200
+COST = CostPair(
+    num_timed=20,
+    currency="EUR",
+    challenger=ModelCost(weight_bytes=90_000_000, cpu_seconds=70.4, seconds_per_example=0.5),
+    champion=ModelCost(weight_bytes=45_000_000, seconds_per_example=0.25),
+)
 
 
 def scores(num_right: int) -> pd.DataFrame:
@@ -147,7 +154,13 @@ def turned(settings, empty) -> Settings:
             ]
         )
         ledger.record_verdict(
-            challenger, verdict("promote", 0.10), champion=champion, metric="accuracy", data_version=DATA.version
+            challenger,
+            verdict("promote", 0.10),
+            champion=champion,
+            metric="accuracy",
+            data_version=DATA.version,
+            test_set="t",
+            evidence={"cost": COST.model_dump(mode="json")},
         )
         journal.move(registry, challenger, actor="gate", evidence={})
         ledger.record_verdict(
@@ -283,6 +296,14 @@ def test_without_a_stack_there_is_no_report(tmp_path, monkeypatch):
     with pytest.raises(ServiceDown):
         report(Settings(), table="library", path=tmp_path / "report.html")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_both_models_take_stands_beside_the_verdict(written):
+    _, page = written
+    assert '<tr><td>Weights on disk</td><td class="n">90.0 MB</td><td class="n">45.0 MB</td></tr>' in page
+    assert '<tr><td>Time per answer</td><td class="n">500.0 ms</td><td class="n">250.0 ms</td></tr>' in page
+    assert '<tr><td>Training, processor time</td><td class="n">70 s</td><td class="n">–</td></tr>' in page
+    assert "Training, money" not in page  # nobody counted it
 
 
 def test_a_control_is_never_taken_for_the_challenger(turned):

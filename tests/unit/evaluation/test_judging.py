@@ -1,6 +1,8 @@
 """A registered version before the gate: what is compared, counted and kept. The registry is a dictionary."""
 
+import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from components.data.tables import columns, content_id, write_split, write_table_info
 from components.data.versioning import Manifest
-from components.evaluation import candidate
+from components.evaluation import candidate, cost, robustness
 from components.evaluation.spending import set_name
 from components.ledger.store import Ledger
 from components.recipes import Finetune, GatePolicy
@@ -19,7 +21,7 @@ from components.settings import Settings
 
 NAME = "banyan-library"
 LABELS = ("django", "mne", "sympy")
-POLICY = GatePolicy(num_resamples=1000)
+POLICY = GatePolicy(num_resamples=1000, timed_rows=0)  # these models have no weights that could answer
 RECIPE = Finetune(
     name="library", task="classification", table="library", base="minilm", num_epochs=1, learning_rate=1e-4
 )
@@ -55,6 +57,12 @@ class Dictionary:
 
     def per_example(self, model: ModelRef) -> pd.DataFrame:
         return self.scores[model.version]
+
+    def fetch(self, model: ModelRef, settings: Settings) -> Path:
+        folder = settings.workspace.root / "models" / str(model.version)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model.safetensors").write_bytes(b"w" * 1000 * model.version)
+        return folder
 
     def baseline(self, _: ModelRef) -> pd.DataFrame:
         right = np.random.default_rng(99).random(len(self.ids)) < 0.4
@@ -138,3 +146,47 @@ def test_a_control_is_compared_at_the_plain_level_and_uses_up_no_look(settings, 
     assert judge(registry.add(3, 0.5), settings).look.number == 1
     with Ledger(settings) as ledger:
         assert [row.model_version for row in ledger.verdicts(NAME)] == [2, 3]
+
+
+def test_what_both_models_took_to_train_weigh_and_take_to_answer_is_kept_beside_the_verdict(
+    settings, registry, monkeypatch
+):
+    """Whatever the task: here nobody asks with typing errors."""
+    asked = []
+
+    def model_in(folder, *, task):
+        def say(texts):
+            asked.append((folder.name, task.name, len(texts)))
+            time.sleep(0.002 * len(texts) * int(folder.name))
+
+        return say
+
+    monkeypatch.setattr(cost, "model_in", model_in)
+    registry.add(1, 0.5)
+    registry.now = ref(1)
+    challenger = registry.add(2, 0.6)
+    with Ledger(settings) as ledger:
+        more = {"subject_name": NAME, "device": "cpu", "seconds": 36.0}
+        ledger.record_cost("r2", "train", cpu_seconds=70.0, energy_joules=3.6e6, energy_source="rapl", **more)
+        ledger.record_cost("r2", "evaluate", cpu_seconds=9.0, **more)
+    priced = settings.model_copy(update={"price_a_kwh": 0.5, "price_an_hour": 1.0, "currency": "EUR"})
+    found = judge(challenger, priced, POLICY.model_copy(update={"timed_rows": 20})).cost
+    assert asked == [(version, "classification", num_rows) for version in "21" for num_rows in (1, 20)]
+    mine, theirs = found.challenger, found.champion
+    assert (mine.weight_bytes, mine.cpu_seconds, mine.energy_joules, mine.energy_source) == (2000, 70.0, 3.6e6, "rapl")
+    assert (mine.money, found.currency) == (pytest.approx(0.5 + 0.01), "EUR")
+    assert (theirs.weight_bytes, theirs.cpu_seconds, theirs.money) == (1000, None, None)
+    assert found.num_timed == 20 and mine.seconds_per_example > theirs.seconds_per_example > 0.002
+    with Ledger(settings) as ledger:
+        (look,) = ledger.looks(NAME)
+    assert look.evidence["cost"] == found.model_dump(mode="json")
+
+
+def test_a_probe_that_has_timed_both_is_not_repeated(settings, registry):
+    spoken = robustness.Asked(score=1.0, typo_score=0.9, seconds_per_example=0.25)
+    probe = robustness.Probe(num_examples=200, typo_share=0.05, challenger=spoken, champion=None)
+    with Ledger(settings) as ledger:
+        about = {"task": "classification", "registry": registry, "ledger": ledger, "settings": settings}
+        rows = pd.DataFrame({"text": ["x"] * 30})
+        found = cost.cost_pair(registry.add(1, 0.5), None, rows, policy=GatePolicy(), probe=probe, **about)
+    assert (found.num_timed, found.challenger.seconds_per_example, found.champion) == (200, 0.25, None)

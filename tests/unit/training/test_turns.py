@@ -89,3 +89,9 @@ def test_a_folder_that_others_may_have_put_there_is_refused(machine, what):
         own.symlink_to(machine) if what == "a link" else own.touch()
     with pytest.raises(TrainingError, match="only you may write to"):
         turns.of_this_user()
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_known_by_the_uuid_that_its_driver_gives():
+    asked = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    assert turns.board(0) in subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()

@@ -20,6 +20,6 @@ def search(
     with policies.fresh(force):
         data = steps.current_data(data)
         found = steps.search(search, recipe, data)
-        model = to_candidate(found.recipe, data, policy, force=force)
+        model = to_candidate(found.recipe, data, policy, force=force, search=found)
         steps.keep_search(found, model)
         return model

@@ -135,10 +135,11 @@ def register(
     scores: Scores | None = None,
     baseline: Scores | None = None,
     reference: Scores | None = None,
+    search: Found | None = None,
 ) -> ModelRef:
     """A version in the registry, with card, scores, lock and lineage."""
     scored = {"scores": scores, "baseline": baseline, "reference": reference}
-    model = candidate.register(recipe, run=run, data=data, settings=load_settings(), **scored)
+    model = candidate.register(recipe, run=run, data=data, settings=load_settings(), search=search, **scored)
     return shown.registered(model)
 
 

@@ -33,6 +33,8 @@ from components.training.run import TrainingRun
 if TYPE_CHECKING:
     import pandas as pd
 
+    from components.training.search import Found
+
 log = logging.getLogger(__name__)
 
 RECIPE_TAG = "banyan.recipe"
@@ -153,6 +155,7 @@ def register(
     scores: Scores | None = None,
     baseline: Scores | None = None,
     reference: Scores | None = None,
+    search: "Found | None" = None,
 ) -> ModelRef:
     """A version in the registry with everything that made it; the same lock gives the version that there is.
 
@@ -160,6 +163,7 @@ def register(
 
     Args:
         reference: of a training by preference, what it started from.
+        search: what found the recipe's fields; its trials stand on the card.
 
     Raises:
         ParityMismatch: it answers otherwise than it was trained.
@@ -194,6 +198,7 @@ def register(
             reference=reference,
             parity=admitted.engines if admitted else None,
             packed=packing.read_info(packed) if packed else None,
+            search=search,
         ),
         example=get_task(task).example if isinstance(recipe, Finetune) else recipe.sample_prompt,
         per_example=scores.rows() if scores else None,

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from components.assets import get_asset
 from components.data import packing
@@ -12,6 +13,9 @@ from components.evaluation.scores import Scores
 from components.recipes import Finetune, Preference, Pretrain
 from components.tasks import get_task
 from components.training.run import TrainingRun
+
+if TYPE_CHECKING:
+    from components.training.search import Found
 
 NUM_RESAMPLES = 200
 """A few seconds for a thousand examples; the ends of an interval then move in their third digit."""
@@ -32,12 +36,14 @@ def card_of(
     reference: Scores | None = None,
     parity: Mapping[str, Parity] | None = None,
     packed: packing.Packed | None = None,
+    search: "Found | None" = None,
 ) -> str:
     """Markdown.
 
     Args:
         parity: engine → what came of holding it against the trainer.
         packed: what a pretraining on a packed corpus was given.
+        search: what found the recipe's fields.
     """
     return "\n\n".join(
         part
@@ -50,6 +56,7 @@ def card_of(
             _data(recipe, run=run, manifest=manifest, info=info, packed=packed),
             _made_of(recipe, run=run),
             _recipe(recipe),
+            _search(search),
             _energy(run),
             f"## Limits\n\n{_limits(recipe)}",
         )
@@ -215,6 +222,30 @@ def _recipe(recipe: Pretrain | Finetune) -> str:
 
     content = yaml.safe_dump(recipe.model_dump(mode="json", exclude_defaults=True), sort_keys=False, allow_unicode=True)
     return f"## Recipe\n\nWhat is not said is by default.\n\n```yaml\nkind: {recipe.kind}\n{content}```"
+
+
+def _search(found: "Found | None") -> str:
+    """All trials, the best first: what was chosen is worth as much as what it was chosen from."""
+    if found is None:
+        return ""
+    names = list(dict.fromkeys(name for trial in found.trials for name in trial.fields))
+    order = sorted(found.trials, key=lambda one: (one.state != "finished", math.inf if one.loss is None else one.loss))
+    lines = [f"| trial | {' | '.join(names)} | held-out loss | | seconds |", "|---" * (len(names) + 4) + "|"]
+    for trial in order:
+        cells = [_cell(trial.fields.get(name, "")) for name in names]
+        loss = "" if trial.loss is None else f"{trial.loss:.4f}"
+        state = "**chosen**" if trial == found.best else "pruned" if trial.state == "stopped" else trial.state
+        lines.append(f"| {trial.number} | {' | '.join(cells)} | {loss} | {state} | {trial.seconds:.0f} |")
+    return (
+        f"## Search\n\nThese fields were chosen by {len(found.trials)} short trainings, judged in nats per target on "
+        f"{found.validation_rows} training rows that they did not see, in {found.seconds:.0f} s. No trial saw the test "
+        "split. A pruned one lagged behind, and its loss is that of when it was stopped.\n\n" + "\n".join(lines)
+    )
+
+
+def _cell(value: object) -> str:
+    text = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return text.replace("|", "\\|")
 
 
 def _energy(run: TrainingRun) -> str:

@@ -13,6 +13,7 @@ from components.evaluation.scores import Scores
 from components.recipes import Finetune, Pretrain
 from components.refs import DataRef
 from components.training.run import TrainingRun
+from components.training.search import Found, Trial
 
 TUNED = Finetune(
     name="topics", task="classification", table="topics", base="minilm", num_steps=6, learning_rate=0.01, seed=7
@@ -31,7 +32,9 @@ def scored(tmp_path, name, scores):
 
 @pytest.fixture
 def card(tmp_path):
-    def make(recipe, scores=None, baseline=None, parity=None, energy=(ESTIMATED, "estimate: 4 cores"), **lock):
+    def make(
+        recipe, scores=None, baseline=None, parity=None, energy=(ESTIMATED, "estimate: 4 cores"), search=None, **lock
+    ):
         known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
         known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
         run = TrainingRun(
@@ -47,7 +50,16 @@ def card(tmp_path):
         licences = {"sympy": "BSD-3-Clause"}
         labels = ("graphs", "waves") if recipe is TUNED else ()
         info = TableInfo(task="classification", labels=labels, columns=("text",), licences=licences)
-        return card_of(recipe, run=run, manifest=manifest, info=info, scores=scores, baseline=baseline, parity=parity)
+        return card_of(
+            recipe,
+            run=run,
+            manifest=manifest,
+            info=info,
+            scores=scores,
+            baseline=baseline,
+            parity=parity,
+            search=search,
+        )
 
     return make
 
@@ -100,3 +112,27 @@ def test_a_pretrained_model_has_no_figures_of_a_test_split(card):
 def test_a_control_is_of_no_use_and_says_so(card):
     control = TUNED.model_copy(update={"role": "control"})
     assert "## Intended use\n\nNone" in card(control)
+
+
+def test_what_a_search_has_tried_stands_beside_what_it_chose(card, tmp_path):
+    tried = [
+        Trial(number=0, fields={"learning_rate": 0.02, "warmup_share": 0.1}, state="stopped", loss=1.25, seconds=4),
+        Trial(number=1, fields={"learning_rate": 0.01, "warmup_share": 0.2}, state="finished", loss=0.5, seconds=9),
+        Trial(number=2, fields={"learning_rate": 3.0}, state="failed", loss=None, seconds=1),
+        Trial(number=3, fields={"learning_rate": 0.03, "warmup_share": 0.1}, state="finished", loss=0.75, seconds=9),
+    ]
+    found = Found(
+        recipe=TUNED, best=tried[1], trials=tuple(tried), validation_rows=40, seconds=23, path=tmp_path / "search.json"
+    )
+    text = card(TUNED, search=found)
+    [section] = [part for part in text.split("\n## ") if part.startswith("Search")]
+    assert section.strip().splitlines()[-6:] == [
+        "| trial | learning_rate | warmup_share | held-out loss | | seconds |",
+        "|---|---|---|---|---|---|",
+        "| 1 | 0.01 | 0.2 | 0.5000 | **chosen** | 9 |",
+        "| 3 | 0.03 | 0.1 | 0.7500 | finished | 9 |",
+        "| 0 | 0.02 | 0.1 | 1.2500 | pruned | 4 |",
+        "| 2 | 3 |  |  | failed | 1 |",
+    ]
+    assert "4 short trainings" in section and "40 training rows" in section
+    assert "## Search" not in card(TUNED)

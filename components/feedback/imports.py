@@ -73,7 +73,7 @@ def opinions(path: Path) -> list[dict[str, Any]]:
         InputFileError: the file is not there, or is no JSONL.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        rows = [json.loads(line) for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError, ValueError) as err:
         raise InputFileError(f"{path} cannot be read as JSONL: {err}", "one JSON object a line, in UTF-8") from err
     found = []
@@ -87,7 +87,7 @@ def opinions(path: Path) -> list[dict[str, Any]]:
 
 
 def _jsonl(content: str, text_field: str) -> Iterator[Said]:
-    for number, line in enumerate(content.splitlines(), 1):
+    for number, line in enumerate(content.split("\n"), 1):
         if line.strip():
             row = json.loads(line)
             answer = row.get("answer", row.get("correction"))
@@ -137,7 +137,8 @@ def _said(text: object, answer: object, subject: object, comment: object, origin
     if isinstance(text, str) and isinstance(answer, str) and text.strip() and answer.strip():
         yield Said(
             text=text,
-            answer=answer.strip(),
+            # the first of several lines of code keeps its indentation
+            answer=answer.strip("\n").rstrip() if "\n" in answer.strip() else answer.strip(),
             subject=None if subject is None else str(subject)[:200],
             comment=comment if isinstance(comment, str) and comment.strip() else None,
             origin=origin,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.feedback.preferences import correction_of
 from components.ledger.kinds import thumb
 from components.ledger.schema import Feedback
 
@@ -60,7 +61,7 @@ def effects(
 def _wanted(row: Feedback) -> tuple[str, str]:
     """The answer that is wanted and the one that is not; empty where there is none."""
     if row.kind == "correct":
-        return (row.correction or "").strip(), row.output
+        return correction_of(row), row.output
     if row.kind == "prefer":
         return row.output, row.other_output or ""
     return (row.output, "") if thumb(row.kind, row.rating) == "approve" else ("", row.output)

@@ -40,7 +40,7 @@ def dpo_pairs(rows: Sequence[Feedback]) -> "pd.DataFrame":
     thumbs: dict[tuple[str, str], dict[str, list[str]]] = defaultdict(lambda: {"approve": [], "reject": []})
     for row in rows:
         if row.kind == "correct" and row.correction and row.correction.strip():
-            _prefer(found, row.text, row.correction.strip(), row.output)
+            _prefer(found, row.text, correction_of(row), row.output)
         elif row.kind == "prefer" and row.other_output:
             _prefer(found, row.text, row.output, row.other_output)
         elif (said := thumb(row.kind, row.rating)) in ("approve", "reject"):
@@ -72,9 +72,15 @@ def kto_rows(rows: Sequence[Feedback]) -> "pd.DataFrame":
             add(row.text, row.output, said == "approve")
         elif row.kind == "correct" and row.correction and normalised(row.correction) != normalised(row.output):
             add(row.text, row.output, False)
-            add(row.text, row.correction.strip(), True)
+            add(row.text, correction_of(row), True)
     kept = [(text, completion, labels) for text, completion, labels in found.values() if len(labels) == 1]
     return _frame([(content_id(t), t, c, next(iter(labels))) for t, c, labels in kept], KTO_COLUMNS)
+
+
+def correction_of(row: Feedback) -> str:
+    """A correction without blanks around; of an indented answer, which is a function's body, indented as it came."""
+    said = row.correction or ""
+    return said.strip("\n").rstrip() if row.output[:1].isspace() else said.strip()
 
 
 def taught(rows: Sequence[Feedback], made: "pd.DataFrame") -> list[str]:

@@ -7,12 +7,14 @@ import math
 import re
 import secrets
 import sys
+import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from components import sandbox
-from components.tasks.base import Answer, FileFormat, RawRow
+from components.tasks.base import Answer, Feedback, FileFormat, RawRow
 from components.tasks.writing import Writing, body_and_head, positions
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ LIMITS = sandbox.Limits()
 """Of one program with its tests."""
 _GOES_ON = re.compile(r"(?:def|class|import|from|async def)\b|[@)\]}]")
 """How a line at the margin begins that belongs to a whole program rather than to what a model babbles after it."""
+
+_DEF = re.compile(r"^\s*(?:async\s+)?def\s", re.MULTILINE)
 
 _RUNNER = """
 import io, json, sys
@@ -59,12 +63,21 @@ class Code(Writing):
     baseline_name = "body of the most similar training function (TF-IDF)"
 
     def fit(self, text: str, target: str) -> str:
-        """What is no Python teaches none."""
-        try:
-            ast.parse(program_of(text, target))
-        except (SyntaxError, ValueError) as err:
-            raise ValueError(f"with its text it is no Python: {err}") from err
-        return target
+        """What is no Python teaches none; a function's body that was written at the margin is moved under its `def`."""
+        wrong = _why_no_python(program_of(text, target))
+        if not wrong:
+            return target
+        body = textwrap.indent(target, "    ")
+        if _DEF.search(text) and not _why_no_python(program_of(text, body)):
+            return body
+        raise ValueError(f"with its text it is no Python: {wrong}")
+
+    def training_row(self, text: str, feedback: Feedback) -> str | None:
+        """As for every task, but that under a `def` the first line of a correction keeps its indentation."""
+        target = super().training_row(text, feedback)
+        if target is None or feedback.kind != "correct" or not _DEF.search(text):
+            return target
+        return (feedback.correction or "").strip("\n").rstrip()
 
     def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:
         """Once a line begins that is no part of the function."""
@@ -152,7 +165,7 @@ class Code(Writing):
     @staticmethod
     def read_mbpp(text: str) -> Iterator[RawRow]:
         """MBPP's JSONL (Austin et al. 2021): the tests stand in the prompt, as in the paper."""
-        for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+        for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
             try:
                 row = json.loads(line)
                 tests = [str(test) for test in row["test_list"]]
@@ -171,7 +184,7 @@ class Code(Writing):
     @staticmethod
     def read_humaneval(text: str) -> Iterator[RawRow]:
         """HumanEval's JSONL (Chen et al. 2021)."""
-        for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+        for number, line in enumerate(filter(str.strip, text.split("\n")), start=1):
             try:
                 row = json.loads(line)
                 yield {
@@ -192,9 +205,20 @@ class Code(Writing):
 def program_of(text: str, answer: str) -> str:
     """The whole program: an answer that begins at the margin is one, an indented one goes under the text's `def`."""
     first = answer.lstrip("\n")
-    if first[:1].isspace() and re.search(r"^\s*(?:async\s+)?def\s", text, re.MULTILINE):
+    if first[:1].isspace() and _DEF.search(text):
         return f"{text}\n{first}\n"
     return f"{answer}\n"
+
+
+def _why_no_python(program: str) -> str:
+    """What is wrong with a program; it is compiled, never run: only that knows a `return` outside of a function."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is odd but right, as `x is 1`
+            compile(program, "solution", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as err:
+        return str(err) or type(err).__name__
+    return ""
 
 
 def passes(program: str, *, tests: str = "", examples: str = "") -> str:

@@ -49,7 +49,7 @@ def read_iob2(text: str) -> Iterator[RawRow]:
     """
     sentence: list[tuple[str, str]] = []
     wrong = ""
-    for number, line in enumerate([*text.splitlines(), ""], start=1):
+    for number, line in enumerate([*text.split("\n"), ""], start=1):
         if line.strip():
             if line.startswith("-DOCSTART-"):
                 continue

@@ -37,7 +37,7 @@ def spans_of(text: str, output: str) -> str:
     if output.lstrip().startswith("["):
         return output
     found, at = [], 0
-    for line in output.splitlines():
+    for line in output.split("\n"):
         name, bar, kind = (part.strip() for part in line.partition("|"))
         if not bar or not name or kind.split() != [kind]:
             continue

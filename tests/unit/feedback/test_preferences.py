@@ -19,6 +19,12 @@ def test_a_correction_is_preferred_to_the_answer_it_corrects():
     assert pairs([row(1, "sum it up", "Long", output="long")]) == []
 
 
+def test_a_functions_body_that_is_corrected_keeps_its_indentation():
+    rows = [row(1, "def f(x):", "\n    y = x\n    return y\n", output="    return 1")]
+    assert pairs(rows) == [("def f(x):", "    y = x\n    return y", "    return 1")]
+    assert "    y = x\n    return y" in set(kto_rows(rows)["completion"])
+
+
 def test_of_two_answers_to_one_text_the_approved_is_preferred_if_one_person_judged_both():
     rows = [thumb(1, "sum it up", "good", "approve"), thumb(2, "Sum it  up", "bad", "reject")]
     assert pairs(rows) == [("sum it up", "good", "bad")]

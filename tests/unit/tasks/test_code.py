@@ -225,10 +225,29 @@ def test_the_baseline_repeats_the_nearest_body_with_the_names_that_were_asked_fo
 
 
 def test_a_correction_that_is_no_python_is_refused_with_the_reason():
-    assert TASK.training_row(MEAN, Feedback("correct", "x", GOOD)) is not None
+    assert TASK.training_row(MEAN, Feedback("correct", "x", "   ")) is None
     with pytest.raises(ValueError, match="it is no Python"):
         TASK.fit(MEAN, "    return (")
     assert TASK.fit(MEAN, GOOD) == GOOD
+
+
+@pytest.mark.parametrize("said", [GOOD, f"\n{GOOD}\n\n", GOOD.lstrip()])
+def test_a_body_is_learned_under_its_def_however_it_was_written(said):
+    assert TASK.fit(MEAN, TASK.training_row(MEAN, Feedback("correct", "    pass", said))) == GOOD
+
+
+def test_a_correction_of_several_lines_keeps_the_first_ones_indentation():
+    body = "    total = sum(values)\n    return total / len(values)"
+    assert TASK.fit(MEAN, TASK.training_row(MEAN, Feedback("correct", "    pass", body))) == body
+
+
+def test_odd_line_ends_within_strings_tear_no_row():
+    row = MBPP | {"code": "def add(a, b):\n    return a + b  # \u2028 \x85"}
+    [one] = TASK.read_mbpp(json.dumps(row, ensure_ascii=False) + "\r\n")
+    assert one["target"] == row["code"]
+    problem = {"task_id": "HumanEval/0", "prompt": "\u2028", "entry_point": "f", "canonical_solution": "", "test": ""}
+    [two] = TASK.read_humaneval(json.dumps(problem, ensure_ascii=False))
+    assert two["text"] == "\u2028"
 
 
 def test_its_table_has_a_column_of_tests():

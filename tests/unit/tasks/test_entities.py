@@ -181,3 +181,8 @@ def test_what_sphinx_roles_mark_is_gold_once_the_roles_are_gone():
         ("Graph", "class"), ("solve", "function"), ("KeyError", "exception"),
     ]  # fmt: skip
     assert TASK.fit(text, target) == target
+
+
+def test_only_line_ends_end_a_line_of_iob2():
+    [row] = read_iob2("Ada\u2028L.\tB-person\r\nin\tO\r\n\r\n")
+    assert json.loads(row["entities"])[0]["text"].split() == ["Ada", "L."]

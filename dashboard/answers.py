@@ -13,8 +13,6 @@ from dashboard.text import Words
 from dashboard.viewmodels.shaped import Shaped, examples, shaped
 from dashboard.viewmodels.shapes import Box
 
-WRITES = frozenset({"generation", "summarisation", "translation", "code", "dialogue"})
-
 
 def show(answered: Answered, task: str, say: Words, *, caption: str) -> None:
     """One answer."""

@@ -10,6 +10,7 @@ from dashboard.stores import PAGE_ROWS
 from dashboard.text import Words
 from dashboard.viewmodels.feedback import is_mostly_scripted, row_lines
 from dashboard.viewmodels.playground import fate_steps, right_labels
+from dashboard.viewmodels.shaped import correction_kind, writes
 from dashboard.viewmodels.shapes import Box, notice
 
 # ---------------------------------------------------------------- playground
@@ -42,7 +43,7 @@ def ask(seat: Seat, say: Words) -> None:
         if compared:
             with st.spinner(say("playground.waiting")):
                 st.session_state["pair"] = stores().compare(seat.table, question, actor=people.actor())
-        elif seat.task in answers.WRITES:
+        elif writes(seat.task):
             st.session_state["answered"] = answers.streamed(seat, question)
         else:
             with st.spinner(say("playground.waiting")):
@@ -65,20 +66,23 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
         st.button(say("playground.approve"), icon=":material/thumb_up:", on_click=_send, args=(answered, "approve"))
         st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        if seat.labels and seat.task == "multilabel":
+        how = correction_kind(seat.task, has_labels=bool(seat.labels))
+        if how == "labels":
             hint, none = say("playground.correction.several"), say("playground.correction.none")
             some = st.multiselect(say("playground.correct"), [*seat.labels, none], placeholder=hint, width=260)
             right = right_labels(some, none=none)
-        elif seat.labels:
+        elif how == "label":
             others = [label for label in seat.labels if label != answered.output]
             hint = say("playground.correction.choose")
             right = st.selectbox(say("playground.correct"), others, index=None, placeholder=hint, width=260)
+        elif how == "lines":  # of which most may be right
+            right = st.text_area(say("playground.correct"), answered.output, placeholder=say("playground.correction"))
         else:
             right = st.text_input(say("playground.correct"), placeholder=say("playground.correction"))
         st.button(
             say("playground.send"),
             icon=":material/edit:",
-            disabled=not right,
+            disabled=not right or right == answered.output,
             on_click=_send,
             args=(answered, "correct", right or ""),
         )

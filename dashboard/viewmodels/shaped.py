@@ -3,10 +3,13 @@
 import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from components.tasks.code import program_of
+from components.tasks import all_tasks
+from components.tasks.base import Task, Writer, column_type
+from components.tasks.code import Code, program_of
+from components.tasks.translation import Translation
 from dashboard.records import Answered
 
 Kind = Literal["label", "spans", "context", "translation", "code", "text"]
@@ -33,20 +36,37 @@ class Shaped:
 
 
 def shaped(answered: Answered, task: str) -> Shaped:
-    """An answer that is not what its task promises is shown as it came."""
-    if task == "entities":
-        return _spans(answered)
-    if task == "multilabel":
-        return _labels(answered)
-    if task == "question_answering":
-        return _context(answered)
-    if task == "translation":
+    """By what the task's file says: its head, what its target column holds, whose tables it takes.
+
+    An answer that is not what its task promises is shown as it came.
+    """
+    known = _known(task)
+    if isinstance(known, Translation):
         return Shaped("translation", (Piece(answered.output),), answered.question)
-    if task == "code":
+    if isinstance(known, Code):
         return Shaped("code", (Piece(program_of(answered.question, answered.output)),))
-    if task == "classification":
-        return Shaped("label", (Piece(answered.output),))
-    return Shaped("text", (Piece(answered.output),))
+    holds = known and column_type(known, known.columns[1])
+    if known is not None and holds == "json":
+        return _json(answered, known)
+    return Shaped("label" if holds == "label" else "text", (Piece(answered.output),))
+
+
+def correction_kind(task: str, *, has_labels: bool) -> Literal["labels", "label", "lines", "line"]:
+    """How a right answer is given: some of the labels, one of them, or text of several lines or of one."""
+    known = _known(task)
+    holds = known and column_type(known, known.columns[1])
+    if has_labels:
+        return "labels" if holds == "json" else "label"
+    return "lines" if holds in {"json", "lines"} else "line"
+
+
+def writes(task: str) -> bool:
+    """Whether its answers can be told while they are written."""
+    return isinstance(_known(task), Writer)
+
+
+def _known(task: str) -> Task | None:
+    return next((one for one in all_tasks() if one.name == task), None)
 
 
 def examples(question: str) -> str:
@@ -58,6 +78,17 @@ def examples(question: str) -> str:
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
     docstring = (ast.get_docstring(functions[-1]) or "") if functions else ""
     return docstring if ">>> " in docstring else ""
+
+
+def _json(answered: Answered, task: Task) -> Shaped:
+    """What a model wrote in words of its own is fitted to its text first, as a correction would be."""
+    if task.head == "generator":
+        try:
+            answered = replace(answered, output=task.fit(answered.question, answered.output))
+        except ValueError:
+            return Shaped("text", (Piece(answered.output),))
+    head = next((one.head for one in all_tasks() if one.name == task.tables), task.head)
+    return {"span": _context, "classifier": _labels}.get(head, _spans)(answered)
 
 
 def _spans(answered: Answered) -> Shaped:
@@ -82,7 +113,9 @@ def _context(answered: Answered) -> Shaped:
     question, _, context = answered.question.partition("\n")
     moved = len(answered.question) - len(context)
     try:
-        found: Mapping[str, Any] = json.loads(answered.output)
+        given = json.loads(answered.output)
+        # an answer, or the list of right ones that a target is
+        found: Mapping[str, Any] = (given or [{"answer": None}])[0] if isinstance(given, list) else given
         said = found["answer"]
     except (ValueError, TypeError, KeyError):
         return Shaped("text", (Piece(answered.output),))

@@ -2,10 +2,15 @@
 
 import json
 
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from components.tasks.entities import Entities
 from dashboard.records import Answered
 from dashboard.text import Words
+from dashboard.viewmodels import shaped as shapes
 from dashboard.viewmodels.playground import answer_view, right_labels
-from dashboard.viewmodels.shaped import Piece, examples, shaped
+from dashboard.viewmodels.shaped import Piece, correction_kind, examples, shaped, writes
 
 
 def answered(question: str, output: str) -> Answered:
@@ -34,6 +39,54 @@ def test_spans_that_overlap_or_lie_outside_lose_no_text() -> None:
 
 def test_no_entities_is_said() -> None:
     assert shaped(answered("nothing here", "[]"), "entities").is_empty
+
+
+def test_names_that_a_model_wrote_are_marked_where_they_stand() -> None:
+    found = shaped(answered("Use pandas, not Excel.", "pandas | library\nnumpy | library"), "entities_prompt")
+    assert [piece for piece in found.pieces if piece.mark] == [Piece("pandas", "library")]
+    assert shaped(answered("Use pandas.", "none"), "entities_prompt").is_empty
+
+
+def test_a_new_tasks_file_brings_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Places(Entities):
+        name = "places"
+
+    monkeypatch.setattr(shapes, "all_tasks", lambda: (Places(),))
+    found = shaped(answered("in Rome", '[{"start": 3, "end": 7, "type": "city"}]'), "places")
+    assert found.pieces == (Piece("in "), Piece("Rome", "city"))
+    assert correction_kind("places", has_labels=False) == "lines"
+    assert shaped(answered("in Rome", "Rome"), "unheard-of").kind == "text"
+
+
+def test_a_correction_takes_the_form_of_its_tasks_answers() -> None:
+    assert correction_kind("multilabel", has_labels=True) == "labels"
+    assert correction_kind("classification", has_labels=True) == "label"
+    assert correction_kind("code", has_labels=False) == "lines"
+    assert correction_kind("summarisation", has_labels=False) == "line"
+    assert writes("entities_prompt")
+    assert not writes("entities")
+
+
+def test_a_body_is_corrected_in_a_box_of_several_lines_that_begins_with_what_was_said() -> None:
+    def page() -> None:
+        from unittest import mock
+
+        from dashboard import panels
+        from dashboard.records import Answered, Seat
+        from dashboard.text import Words
+
+        seat = Seat("programs", "ready", "", "banyan-programs", 1, "code", "", ())
+        said = Answered("r", "programs", "def f():", "    pass\n    return 1", 0.9, (), {"model": "m", "version": 1})
+        with mock.patch("dashboard.people.can", return_value=True):
+            panels.judge(said, seat, Words("en"))
+
+    test = AppTest.from_function(page).run()
+    assert not test.exception
+    [box] = test.text_area
+    send = next(one for one in test.button if one.label == "Send the correction")
+    assert (box.value, send.disabled) == ("    pass\n    return 1", True)
+    box.set_value("    return 2").run()
+    assert not next(one for one in test.button if one.label == "Send the correction").disabled
 
 
 def test_an_answer_is_marked_in_its_context() -> None:

@@ -177,6 +177,8 @@ def whole(
     import torch
 
     base, config = _read(folder)
+    of_config = {name: options.pop(name) for name in config.to_dict().keys() & options.keys()}
+    config.update(of_config)
     model = open_base(_base_dir(folder, base, base_dir), config=config, dtype=getattr(torch, base.dtype), **options)
     if dtype == torch.float32:
         model = model.float()

@@ -32,7 +32,7 @@ def load_base(
 
     Raises:
         InputFileError: no model or tokenizer that can be read in `weights_dir`, or they do not belong together.
-        RecipeError: the recipe's texts are longer than the base can take.
+        RecipeError: the recipe's texts are longer than the base can take, or the base has no dropout to set.
     """
     import torch
     import transformers
@@ -47,6 +47,8 @@ def load_base(
         options |= {"num_labels": len(names), "id2label": names, "label2id": {v: k for k, v in names.items()}}
     if task.head == "regressor":
         options |= {"num_labels": 1, "problem_type": "regression"}
+    if recipe.dropout is not None:
+        options |= _dropouts(weights_dir, recipe)
     loader = _loader(task, weights_dir)
     tokenizer = _tokenizer(weights_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
@@ -218,6 +220,22 @@ def _loader(task: Task, folder: Path) -> Any:
     }[task.head]
 
 
+DROPOUTS = (
+    *("dropout", "attention_dropout", "hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
+    *("resid_pdrop", "embd_pdrop", "attn_pdrop"),
+)
+"""What configurations call it: ours, Llama's and Qwen's, BERT's, GPT-2's."""
+
+
+def _dropouts(folder: Path, recipe: Finetune) -> dict[str, float]:
+    """The base's own, all at the recipe's share."""
+    config = _config(folder)
+    found = {name: recipe.dropout for name in DROPOUTS if config.get(name) is not None}
+    if not found:
+        raise RecipeError(f"{recipe.name}: dropout: {recipe.base} has none that could be set", "leave it out")
+    return found  # type: ignore[return-value]
+
+
 ADAPTED: dict[Head, str] = {
     "classifier": "SEQ_CLS",
     "tagger": "TOKEN_CLS",
@@ -237,6 +255,7 @@ def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "P
         r=recipe.lora_rank,
         lora_alpha=2 * recipe.lora_rank,
         target_modules="all-linear",
+        lora_dropout=recipe.dropout or 0.0,
     )
     adapted = peft.get_peft_model(model, config)
     for p in adapted.parameters():

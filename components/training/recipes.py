@@ -11,6 +11,11 @@ from pydantic import Field, model_validator
 from components.recipe_base import Recipe
 
 
+def _is_unsaid(value: object) -> bool:
+    """Of fields that came later: unsaid, they leave the hashes of other recipes as they were."""
+    return value is None
+
+
 class Training(Recipe):
     """What every training has."""
 
@@ -229,6 +234,9 @@ class Finetune(Training):
     adaptation: Literal["full", "lora"] = "full"
     lora_rank: int | None = Field(None, gt=0)
     """Of `lora`, which needs it."""
+    dropout: float | None = Field(None, ge=0, lt=1, exclude_if=_is_unsaid)
+    """Share of activations that is dropped while training (Srivastava et al. 2014): wherever the base drops any, and at
+    the adapters' inputs of `lora`; none: as the base's configuration has it, and none of the adapters'."""
     keep_adapters: bool = Field(False, exclude_if=not_)  # unsaid, it leaves the hashes of other recipes as they were
     """Of `lora`: the version holds its adapters alone and names its base, whose weights all versions on it share in
     memory; else they are merged."""
@@ -263,6 +271,8 @@ class Finetune(Training):
             raise ValueError("fresh goes with base: fresh, and only with it")
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*(@[1-9][0-9]*)?", self.base):
             raise ValueError(f"base {self.base!r}: name an asset, fresh, or a version of an own model: banyan-gpt@2")
+        if self.fresh is not None and self.dropout is not None:
+            raise ValueError("dropout: fresh weights have their own; write it there")
         if self.fresh is not None and self.adaptation != "full":
             raise ValueError(f"adaptation {self.adaptation}: fresh weights are trained whole")
         return self

@@ -1,8 +1,13 @@
+import json
+import shutil
+from pathlib import Path
+
 import pytest
+import torch
 
 from components.data import tables
 from components.errors import DataError, MappingError, NonFiniteLoss, RecipeError
-from components.models.pretrained import load_trained
+from components.models.pretrained import load_base, load_trained
 from components.recipes import Finetune, parse_recipe
 from components.tasks import get_task
 from components.training.finetuning import finetune, split_off, training_rows
@@ -90,6 +95,7 @@ EFFECTS = {
     "momentum": 0.5,
     "table_learning_rate": 3e-4,
     "class_weights": "balanced",
+    "dropout": 0.3,
 }
 WITH = {
     "averaging": {"ema_decay": 0.9},
@@ -118,6 +124,30 @@ def test_no_training_field_is_left_without_a_test_of_its_effect():
     tested |= {"keep_adapters"}  # tests/unit/models/test_adapters.py
     about = {"kind", "name", "task", "table", "base", "role", "max_test_rows", "max_new_tokens"}
     assert set(Finetune.model_fields) - about - {"adaptation", "lora_rank"} == tested
+
+
+@pytest.mark.parametrize("adaptation", [{"adaptation": "full"}, {"adaptation": "lora", "lora_rank": 2}])
+def test_dropout_is_that_of_the_recipe_and_unsaid_it_changes_no_hash(train, classify, adaptation, small_bert):
+    recipe = changed(classify, **adaptation)
+    assert "dropout" not in recipe.model_dump(mode="json"), "the hashes of recipes of before stay"
+    assert changed(recipe, dropout=0.0).sha256() != recipe.sha256(), "none at all is said, too"
+    task = get_task("classification")
+    model, _ = load_base(small_bert, task=task, labels=["a", "b"], recipe=changed(recipe, dropout=0.25))
+    shares = {name: one.p for name, one in model.named_modules() if isinstance(one, torch.nn.Dropout)}
+    assert set(shares.values()) == {0.25}
+    assert any("lora_dropout" in name for name in shares) == (adaptation["adaptation"] == "lora")
+    done = [train(changed(recipe, dropout=share), f"{share}") for share in (0.0, 0.25)]
+    assert done[0].losses[1:] != done[1].losses[1:]
+
+
+def test_dropout_where_there_is_none_or_another_is_refused(train, classify, small_bert, tmp_path):
+    bare = Path(shutil.copytree(small_bert, tmp_path / "bare"))
+    config = json.loads((bare / "config.json").read_text())
+    (bare / "config.json").write_text(json.dumps({name: one for name, one in config.items() if "dropout" not in name}))
+    with pytest.raises(RecipeError, match="minilm has none that could be set"):
+        load_base(bare, task=get_task("classification"), labels=["a"], recipe=changed(classify, dropout=0.1))
+    with pytest.raises(ValueError, match="fresh weights have their own"):
+        changed(classify, base="fresh", fresh={"family": "bert"}, dropout=0.1)
 
 
 def test_class_weights_are_of_one_label_a_text_alone(train, write_lines):

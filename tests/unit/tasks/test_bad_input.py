@@ -40,46 +40,50 @@ TARGETS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory):
-    """Head → a model of a few hundred random weights, and its tokenizer; made once."""
+def model_of(task: Task):
+    """A model of the task's head, of a few hundred random weights, and its tokenizer."""
     import torch
     import transformers
 
+    tokenizer = train_bpe(["the shortest path of a graph, and a wave"] * 3, 300)
+    tokenizer.model_max_length = 64
+    torch.manual_seed(0)
+    if task.head == "generator":
+        config = transformers.LlamaConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=16, max_position_embeddings=128, initializer_range=1.0,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+        model = transformers.LlamaForCausalLM(config)
+        model.generation_config = transformers.GenerationConfig(
+            max_new_tokens=4, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        )
+    else:
+        loader = {
+            "classifier": transformers.BertForSequenceClassification,
+            "regressor": transformers.BertForSequenceClassification,
+            "tagger": transformers.BertForTokenClassification,
+            "span": transformers.BertForQuestionAnswering,
+        }[task.head]
+        names = dict(enumerate(task.outputs(LABELS if task.head != "regressor" else ("value",))))
+        config = transformers.BertConfig(
+            vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=16, max_position_embeddings=128, initializer_range=1.0,
+            **({"id2label": names, "num_labels": len(names)} if task.head != "span" else {}),
+        )  # fmt: skip
+        config.value_mean, config.value_scale = 0.0, 1.0  # of a regressor
+        model = loader(config)
+    return model.eval(), tokenizer
+
+
+@pytest.fixture(scope="module")
+def models():
+    """Task → its model, made once."""
     known: dict[str, tuple] = {}
 
     def of(task: Task):
-        if task.name in known:
-            return known[task.name]
-        tokenizer = train_bpe(["the shortest path of a graph, and a wave"] * 3, 300)
-        tokenizer.model_max_length = 64
-        torch.manual_seed(0)
-        if task.head == "generator":
-            config = transformers.LlamaConfig(
-                vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                intermediate_size=16, max_position_embeddings=128, initializer_range=1.0,
-                pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
-            )  # fmt: skip
-            model = transformers.LlamaForCausalLM(config)
-            model.generation_config = transformers.GenerationConfig(
-                max_new_tokens=4, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
-            )
-        else:
-            loader = {
-                "classifier": transformers.BertForSequenceClassification,
-                "regressor": transformers.BertForSequenceClassification,
-                "tagger": transformers.BertForTokenClassification,
-                "span": transformers.BertForQuestionAnswering,
-            }[task.head]
-            names = dict(enumerate(task.outputs(LABELS if task.head != "regressor" else ("value",))))
-            config = transformers.BertConfig(
-                vocab_size=len(tokenizer), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-                intermediate_size=16, max_position_embeddings=128, initializer_range=1.0,
-                **({"id2label": names, "num_labels": len(names)} if task.head != "span" else {}),
-            )  # fmt: skip
-            config.value_mean, config.value_scale = 0.0, 1.0  # of a regressor
-            model = loader(config)
-        known[task.name] = model.eval(), tokenizer
+        if task.name not in known:
+            known[task.name] = model_of(task)
         return known[task.name]
 
     return of

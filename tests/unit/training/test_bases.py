@@ -1,17 +1,23 @@
 """Where a fine-tuning starts. What a version of this installation gives is tested with a registry, in test_verify."""
 
+from pathlib import Path
+
 import pytest
 
 from components.data import tables
 from components.errors import RecipeError
+from components.evaluation.evaluate import evaluate
+from components.evaluation.metrics import summarise
 from components.models.families import load_language_model
 from components.models.pretrained import load_trained
-from components.recipes import Finetune, parse_recipe
+from components.recipes import Finetune, load_recipe, parse_recipe
 from components.settings import Settings
 from components.tasks import get_task
 from components.training import bases
 from components.training.finetuning import finetune, take_lock
 from components.training.lock import weights_sha256
+
+RECIPES = Path(__file__).parents[3] / "flows/recipes"
 
 
 @pytest.fixture
@@ -54,6 +60,17 @@ def test_families_that_write_learn_to_write_from_nothing(family, write_lines, tr
     test = tables.read_split(small_data, "lines", "test")
     answers = get_task("summarisation").answer(model, tokenizer, list(test["text"]))
     assert {answer.output for answer in answers} <= set(test["target"])  # which of them takes longer to learn
+
+
+def test_the_recipe_of_summaries_from_nothing_trains_an_encoder_decoder_that_is_measured(train, small_data):
+    recipe = load_recipe(RECIPES / "summary-scratch.yaml")
+    few = {"table": "lines", "num_epochs": None, "num_steps": 2, "max_new_tokens": 4, "max_test_rows": 3}
+    done = train(Finetune.model_validate(recipe.model_dump() | few))
+    model, _ = load_trained(done.model_dir, task=get_task("summarisation"))
+    assert model.config.is_encoder_decoder
+    rows = evaluate(done.model_dir, task="summarisation", data_dir=small_data, table="lines", max_rows=3)
+    assert len(rows) == 3
+    assert set(summarise(rows, get_task("summarisation"))) >= {"rougeL", "rouge1", "rouge2", "length_ratio"}
 
 
 def test_a_fresh_base_is_the_same_wherever_it_is_made(classify, small_data, tmp_path):

@@ -1,15 +1,19 @@
 """What the evaluation harness is told of a model, against the model itself; and its own tasks where it is installed."""
 
 import math
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from components import assets
 from components.errors import InputFileError, UsageError
-from components.evaluation.harness import Reader, harness_model, tasks_in
-from tests.unit.serving.tiny_models import writer
+from components.evaluation import harness
+from components.evaluation.harness import Reader, harness_model, reader_of, run_harness, tasks_in
+from components.settings import Settings
+from tests.unit.serving.tiny_models import classifier, writer
 
 TASKS = Path(__file__).parents[3] / "docs/guide/harness"
 
@@ -83,18 +87,30 @@ def test_tasks_are_found_with_their_data_beside_them(tmp_path):
         tasks_in(tmp_path)
 
 
-def test_the_harness_itself_runs_on_the_model(reader):
-    try:
-        import lm_eval
-    except ImportError:
-        with pytest.raises(UsageError, match="not installed"):
-            harness_model(reader)
-        return
-    from lm_eval.tasks import TaskManager
+def test_without_the_harness_the_remedy_is_told(reader, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lm_eval.api.model", None)  # as if it could not be imported
+    with pytest.raises(UsageError, match="not installed") as told:
+        harness_model(reader)
+    assert "banyan-llm[eval]" in told.value.remedy
 
-    found = lm_eval.simple_evaluate(
-        model=harness_model(reader), tasks=tasks_in(TASKS), task_manager=TaskManager(include_defaults=False),
-        limit=3, bootstrap_iters=0,
-    )["results"]  # fmt: skip
-    assert 0 <= found["banyan_facts"]["acc,none"] <= 1
-    assert math.isfinite(found["banyan_prose"]["bits_per_byte,none"])
+
+def test_the_harness_itself_runs_on_a_model_by_its_name(reader, monkeypatch, tmp_path):
+    installed = pytest.importorskip("lm_eval", reason="the extra `eval` (lm-eval) is not installed")
+    monkeypatch.setattr(harness, "reader_of", lambda which, **_: (reader, f"banyan-{which} v1"))
+    found = run_harness("writer", TASKS, settings=Settings(BANYAN_WORKSPACE=tmp_path), max_rows=3)
+    assert (found["model"], found["lm_eval"]) == ("banyan-writer v1", installed.__version__)
+    assert set(found["tasks"]) == {"banyan_facts", "banyan_lists", "banyan_prose"}
+    assert 0 <= found["tasks"]["banyan_facts"]["acc"] <= 1
+    assert math.isfinite(found["tasks"]["banyan_prose"]["bits_per_byte"])
+    assert found["num_rows"]["banyan_facts"]["effective"] == 3
+
+
+def test_a_model_that_reads_both_ways_is_refused_by_the_harness(tmp_path, monkeypatch):
+    folder = classifier(tmp_path / "classifier")
+    monkeypatch.setattr(assets, "load_assets", lambda: {"encoder": None})
+    monkeypatch.setattr(assets, "weights", lambda *_, **__: folder)
+    with pytest.raises(UsageError, match="does not write from left to right"):
+        reader_of("encoder", settings=Settings(BANYAN_WORKSPACE=tmp_path), batch_size=1)
+    monkeypatch.setattr(assets, "weights", lambda *_, **__: writer(tmp_path / "writer"))
+    found, name = reader_of("encoder", settings=Settings(BANYAN_WORKSPACE=tmp_path), batch_size=1)
+    assert (name, found.max_tokens) == ("encoder", 512)

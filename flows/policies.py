@@ -216,6 +216,14 @@ def gate(policy: GatePolicy | None) -> GatePolicy:
     return found
 
 
+def other_seeds(recipe: Finetune, policy: GatePolicy) -> list[Finetune]:
+    """The recipe with each further seed that the gate asks for; none by default."""
+    return [
+        recipe.model_copy(update={"seed": recipe.seed + i, "name": f"{recipe.name}-seed-{recipe.seed + i}"})
+        for i in range(1, policy.minimum_seeds)
+    ]
+
+
 def screening() -> ScreeningPolicy:
     """Which feedback may teach, in this installation: `recipes/screening.yaml`."""
     found: ScreeningPolicy = load_recipe(RECIPES / "screening.yaml")

@@ -28,7 +28,8 @@ def retrain(
     """Retrains from the base weights on all admitted feedback; ends quietly, with the reason, where it should not.
 
     Without `trigger`, anything new is enough. The same cut gives the same weights. `data`: on another machine, what
-    the feedback is added to. A recipe that needs a GPU is handed over to the pool that has one.
+    the feedback is added to. A recipe that needs a GPU is handed over to the pool that has one. Where the gate asks for
+    several seeds, the others are trained, measured and registered too; one comparison decides.
     """
     with policies.fresh(force):
         steps.adopt(data)
@@ -47,8 +48,12 @@ def retrain(
         run = steps.train(recipe, collected.data, force)
         scores = steps.measure(recipe, collected.data, run)
         baseline = steps.measure_baseline(recipe, collected.data)
-        model = steps.register(recipe, collected.data, run, scores, baseline)
-        judgement = steps.judge(model, policies.gate(policy))
+        gate = policies.gate(policy)
+        for other in policies.other_seeds(recipe, gate):
+            twin = steps.train(other, collected.data, force)
+            steps.register(other, collected.data, twin, steps.measure(other, collected.data, twin), baseline)
+        model = steps.register(recipe, collected.data, run, scores, baseline)  # last: the newest is the one to judge
+        judgement = steps.judge(model, gate)
         if judgement.verdict.verdict == "promote":
             steps.promote(judgement)
         steps.tell(collected, model, recipe)

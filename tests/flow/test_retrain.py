@@ -1,5 +1,6 @@
 """The flows in order, on real stores and a model of a few thousand weights: data, candidate, feedback, retraining."""
 
+import json
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from components import assets
 from components.data import tables, versioning
+from components.evaluation.candidate import RECIPE_TAG
 from components.ledger.outbox import lease_name
 from components.ledger.store import Ledger
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
@@ -312,3 +314,27 @@ def test_a_retraining_whose_recipe_needs_a_gpu_goes_on_in_that_pool_and_nobody_b
         assert not ledger.lease(lease_name("topics"), holder="a third", seconds=60)
         assert ledger.lease(lease_name("topics"), holder="the-other", seconds=60), "the other begins"
         ledger.release(lease_name("topics"), holder="the-other")
+
+
+def test_a_gate_that_asks_for_seeds_gets_them_and_looks_once(settings, mlflow, first):
+    registry, name = Registry(mlflow), first.name
+    before = {one.ref.version for one in registry.versions(name)}
+    give_feedback(settings, first, range(60, 64), "waves")
+    with Ledger(settings) as ledger:
+        looks = ledger.looks(name)
+    three = ANYTHING.model_copy(update={"minimum_seeds": 3, "slices_rule": "report"})
+    state = retrain("topics", recipe=RECIPE, policy=three, return_state=True)
+    assert state.is_completed(), state.message
+    made = sorted(
+        (one for one in registry.versions(name) if one.ref.version not in before), key=lambda one: one.ref.version
+    )
+    assert [json.loads(one.tags[RECIPE_TAG])["seed"] for one in made] == [1, 2, 0]
+    assert len({one.ref.weights_sha256 for one in made}) == 3
+    with Ledger(settings) as ledger:
+        (look,) = [one for one in ledger.looks(name) if one not in looks]
+        assert ledger.cuts("topics")[-1].outcome == look.verdict == "promote"
+    assert look.model_version == made[-1].ref.version == registry.champion(name).version
+    assert look.evidence["seeds"]["num_seeds"] == 3
+    for side in ("challenger", "champion"):
+        cost = look.evidence["cost"][side]
+        assert cost["cpu_seconds"] > 0 and cost["weight_bytes"] > 10_000 and cost["seconds_per_example"] > 0

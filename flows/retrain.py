@@ -49,9 +49,9 @@ def retrain(
         scores = steps.measure(recipe, collected.data, run)
         baseline = steps.measure_baseline(recipe, collected.data)
         gate = policies.gate(policy)
-        for other in policies.other_seeds(recipe, gate):
-            twin = steps.train(other, collected.data, force)
-            steps.register(other, collected.data, twin, steps.measure(other, collected.data, twin), baseline)
+        for further in policies.other_seeds(recipe, gate):
+            twin = steps.train(further, collected.data, force)
+            steps.register(further, collected.data, twin, steps.measure(further, collected.data, twin), baseline)
         model = steps.register(recipe, collected.data, run, scores, baseline)  # last: the newest is the one to judge
         judgement = steps.judge(model, gate)
         if judgement.verdict.verdict == "promote":

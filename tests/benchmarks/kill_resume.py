@@ -1,9 +1,10 @@
 """Kills trainings at random and lets them go on: do they end with the bits of trainings that nobody disturbed?
 
-`KILLS=N` (default 100) SIGKILLs over as many tiny trainings as that takes, of every family, of fine-tunings whole and
-by LoRA, of every optimizer, in bf16 and fp32, accumulated and not, with dropout wherever the model has any. `SEED=N`
-draws the kills; it is printed. A kill falls in a random step, at a random moment within it: between two instructions of
-the step, while a checkpoint is written, or while the finished model is.
+`KILLS=N` (default 100) SIGKILLs over as many tiny trainings as that takes, of every family and objective (what follows,
+what is hidden, whether a text goes on; labels, tags, spans, numbers, texts; pairs and thumbs), of fine-tunings whole
+and by LoRA, of every optimizer, in bf16 and fp32, accumulated and not, with dropout wherever the model has any.
+`SEED=N` draws the kills; it is printed. A kill falls in a random step, at a random moment within it: between two
+instructions of the step, while a checkpoint is written, or while the finished model is.
 
 Each attempt is a process of its own. It is forked from one that has imported torch and computed nothing, so that an
 attempt costs tenths of a second instead of five.
@@ -27,6 +28,7 @@ from typing import Any
 KILLS_A_RUN = 4
 PRELOADED = [
     *("pandas", "torch", "peft", "components.training.finetuning", "components.training.pretraining"),
+    "components.training.alignment",
     *(f"transformers.models.{name}.modeling_{name}" for name in ("bert", "gpt2", "llama", "qwen3")),
 ]
 """Imported once, before the attempts are forked: nothing of it computes or starts a thread."""
@@ -52,6 +54,15 @@ def trainings() -> dict[str, dict[str, Any]]:
     from components.models.families import FAMILIES
 
     found: dict[str, dict[str, Any]] = {}
+    tuning = SHARED | {"kind": "finetune", "base": "minilm", "max_length_tokens": 24}
+    for task in ("entities", "question_answering", "regression"):
+        found[task] = tuning | {"task": task, "table": task}
+    judge = {"kind": "pretrain", "family": "transformer", "objective": "continuation", "dropout": 0.2, "num_heads": 2}
+    found["transformer, continuation"] = SHARED | TINY | judge | {"evaluate_every_steps": 12}
+    liked = {"kind": "preference", "task": "summarisation", "table": "lines", "base": "smollm2", "max_new_tokens": 4}
+    adapters = {"adaptation": "lora", "lora_rank": 2, "dropout": 0.1, "max_length_tokens": 64}
+    for method in ("dpo", "kto"):
+        found[method] = SHARED | liked | adapters | {"method": method}
     for variant, fields in VARIANTS.items():
         for family in FAMILIES:
             own = {"num_heads": 2, **TINY, **OWN_FIELDS.get(family, {})}
@@ -74,6 +85,7 @@ def train(recipe: dict[str, Any], folder: Path, run_dir: Path, on_step: Any = No
     import transformers
 
     from components.recipes import parse_recipe
+    from components.training.alignment import align
     from components.training.finetuning import finetune
     from components.training.pretraining import pretrain
 
@@ -83,7 +95,25 @@ def train(recipe: dict[str, Any], folder: Path, run_dir: Path, on_step: Any = No
     given = {"data_dir": folder / "data", "run_dir": run_dir, "on_step": on_step}
     if parsed.kind == "pretrain":
         return pretrain(parsed, **given)
+    if parsed.kind == "preference":
+        del given["data_dir"]
+        return align(parsed, preferences(parsed.method), weights_dir=folder / parsed.base, **given)
     return finetune(parsed, weights_dir=folder / parsed.base, **given)
+
+
+def preferences(method: str) -> Any:
+    """What people would have said of answers: rows for DPO or KTO."""
+    import pandas as pd
+
+    rows = []
+    for i in range(24):
+        label = sorted(WORDS)[i % 3]
+        one = {"id": f"{i:02}", "prompt": f"{WORDS[label]} number {i}"}
+        if method == "dpo":
+            rows.append(one | {"chosen": f"It does {label}.", "rejected": "No idea."})
+        else:
+            rows.append(one | {"completion": ("No idea.", f"It does {label}.")[i % 2], "label": bool(i % 2)})
+    return pd.DataFrame(rows)
 
 
 def attempt(recipe: dict[str, Any], folder: Path, run_dir: Path, draw: str | None, answer: Connection) -> None:
@@ -190,6 +220,7 @@ def prepare(folder: Path) -> None:
 
     from components.data import tables
     from components.models.tokenizer import train_bpe
+    from components.tasks import get_task
 
     torch.set_num_threads(1)
     rows = []
@@ -203,6 +234,14 @@ def prepare(folder: Path) -> None:
             tables.write_split(folder / "data", table, split, part, task=task)
         labels = sorted(WORDS) if task == "classification" else []
         tables.write_table_info(folder / "data", table, task=task, labels=labels, licences={"x": "Apache-2.0"})
+    for task in ("entities", "question_answering", "regression"):
+        marked = [marks(task, text, i) for i, text in enumerate(frame["text"])]
+        own = frame.assign(**dict(zip(get_task(task).columns, zip(*marked, strict=True), strict=True)))
+        own["id"] = own["text"].map(tables.content_id)
+        for split, part in (("train", own[:36]), ("test", own[36:])):
+            tables.write_split(folder / "data", task, split, part, task=task)
+        labels = get_task(task).labels([target for _, target in marked])
+        tables.write_table_info(folder / "data", task, task=task, labels=labels, licences={"x": "Apache-2.0"})
     text = "\n".join(f"def f{i}(x):\n    return x + {i}  # {' '.join(WORDS.values())}" for i in range(60))
     corpus = pd.DataFrame({"text": [text, text[::-1]], "source": "x", "licence": "Apache-2.0", "group": "g"})
     corpus["id"] = corpus["text"].map(tables.content_id)
@@ -220,6 +259,19 @@ def prepare(folder: Path) -> None:
         model.save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     (folder / "ready").touch()
+
+
+def marks(task: str, text: str, number: int) -> tuple[str, str]:
+    """A row's text and target: the number's place is what is marked or asked for, and the number what it is worth."""
+    from components.tasks import get_task
+
+    if task == "regression":
+        return text, str(float(number % 7))
+    if task == "question_answering":
+        text = f"Which number?\n{text}"
+        return text, get_task(task).fit(text, f"number {number}")
+    found = [{"text": f"number {number}", "type": "number"}, {"text": text.split()[0], "type": "thing"}]
+    return text, get_task(task).fit(text, json.dumps(found))
 
 
 def main() -> None:

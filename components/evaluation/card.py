@@ -171,7 +171,10 @@ def _data(
 ) -> str:
     if packed is not None:
         held = "; ".join(f"{one.tokens} tokens of {one.documents} documents {n}" for n, one in packed.splits.items())
-        return f"## Data\n\nPacked corpus `{packed.name}` (sha256 `{packed.sha256()[:16]}…`): {held}."
+        return (
+            f"## Data\n\nPacked corpus `{packed.name}` (sha256 `{packed.sha256()[:16]}…`): {held}.\n\n"
+            "Licences: not stated. A packed corpus does not carry those of its documents."
+        )
     rows = ", ".join(f"{one.total} {split}" for split, one in manifest.rows.get(recipe.table, {}).items())
     licences = "\n".join(f"- {source}: {licence}" for source, licence in info.licences.items())
     learnt = ""

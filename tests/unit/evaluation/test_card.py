@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from components.data.manifests import Manifest, SplitSummary
+from components.data.packing import Packed, PackedSplit
 from components.data.tables import TableInfo
 from components.evaluation.card import card_of
 from components.evaluation.parity import Parity
@@ -33,7 +34,14 @@ def scored(tmp_path, name, scores):
 @pytest.fixture
 def card(tmp_path):
     def make(
-        recipe, scores=None, baseline=None, parity=None, energy=(ESTIMATED, "estimate: 4 cores"), search=None, **lock
+        recipe,
+        scores=None,
+        baseline=None,
+        parity=None,
+        energy=(ESTIMATED, "estimate: 4 cores"),
+        search=None,
+        packed=None,
+        **lock,
     ):
         known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
         known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
@@ -59,6 +67,7 @@ def card(tmp_path):
             baseline=baseline,
             parity=parity,
             search=search,
+            packed=packed,
         )
 
     return make
@@ -107,6 +116,19 @@ def test_a_pretrained_model_has_no_figures_of_a_test_split(card):
     text = card(PRETRAINED)
     assert "On held-out text" in text and "heldout_loss | 2.5" in text
     assert "95 %" not in text and "def f" in text
+
+
+def test_a_packed_corpus_does_not_pass_for_one_whose_licences_are_known(card):
+    splits = {name: PackedSplit(documents=3, tokens=90, sha256="5" * 64) for name in ("train", "heldout")}
+    packed = Packed(name="web", dtype="<u2", end_id=0, vocab_size=300, tokenizer_sha256="7" * 64, splits=splits)
+    text = card(PRETRAINED, packed=packed)
+    assert "90 tokens of 3 documents train" in text and "Licences: not stated" in text
+    assert "Licences: not stated" not in card(PRETRAINED) and "BSD-3-Clause" in card(PRETRAINED)
+
+
+def test_a_batch_that_did_not_fit_is_told(card):
+    assert "micro-batches in 2 parts from step 4 on" in card(PRETRAINED, division={"step 4": 2})
+    assert "did not fit" not in card(PRETRAINED)
 
 
 def test_a_control_is_of_no_use_and_says_so(card):

@@ -22,12 +22,14 @@ from components.evaluation.beside import champion_on
 from components.evaluation.candidate import RECIPE_TAG
 from components.evaluation.on_file import FileEvaluation, evaluate_on_file, last_result, unknown_labels
 from components.evaluation.registered import find_model, registry_of
+from components.ledger.store import Ledger
 from components.models.tokenizer import train_bpe
-from components.recipes import Finetune
-from components.refs import DataRef
+from components.recipes import Finetune, ScreeningPolicy
+from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.tasks import get_task
+from flows import policies
 from flows.cli import app
 from flows.cli_task import result_lines, tasks
 
@@ -190,6 +192,36 @@ def test_the_champion_and_the_baseline_stand_beside_a_model_on_the_whole_and_in_
     assert lines["accuracy"].endswith("champion v1 0.750   baseline 1.000")
     assert "beside champion v1: -0.500" in lines
     assert lines["label: graph"].endswith("0.000  [0.000, 0.000]   champion 1.000   baseline 1.000   120 rows")
+
+
+def test_a_challenger_stands_beside_the_champion_on_the_feedback_that_was_kept_aside(settings, tmp_path, monkeypatch):
+    """What the guide says to do with it: export, then evaluate."""
+    policy = ScreeningPolicy(heldout_share=0.5, domain_overlap=0)
+    monkeypatch.setattr(policies, "screening", lambda: policy)
+    head = settings.workspace.data / "HEAD"
+    head.write_text(DATA.version + "\n")
+    with Ledger(settings) as ledger:
+        for i in range(60):
+            text, model = (
+                f"case {i} of somebody",
+                ModelRef(name="banyan-topic", version=1, run_id="r", weights_sha256="0"),
+            )
+            ledger.record_answer(
+                f"asked {i}", table="topic", model=model, template_sha256="t", generation={}, text=text, output="x",
+                subject=f"reader {i}",
+            )  # fmt: skip
+            right = {"kind": "correct", "correction": NAMES[i % 4 == 0], "subject": f"reader {i}"}
+            ledger.record_feedback(f"said {i}", request_id=f"asked {i}", **right)
+    file = tmp_path / "kept.parquet"
+    run = CliRunner().invoke
+    run(app, ["feedback", "export", "topic", "--what", "kept-aside", str(file)], catch_exceptions=False)
+    call = ["evaluate", "topic", "--version", "2", "--task", "classification", "--file", str(file)]
+    said = run(app, call, catch_exceptions=False).stdout
+    head.unlink()
+    result, kept = last_result("classification", settings=settings), pd.read_parquet(file)
+    assert 10 < result.num_rows == len(kept) < 50
+    assert result.metrics["accuracy"] == (kept["label"] == NAMES[1]).mean() < result.champion.metrics["accuracy"]
+    assert "beside champion v1: -" in said
 
 
 def test_a_champion_is_not_put_beside_itself(settings):

@@ -47,6 +47,8 @@ class Row:
     """Why it is not kept; '' while it is."""
     more: dict[str, str] = field(default_factory=dict)
     """Further columns of the task's, with their cells."""
+    references: tuple[str, ...] = ()
+    """All answers that are right, of a row that was given several; `answer` is the first. Not kept in a table."""
 
 
 def kept(rows: Iterable[Row]) -> list[Row]:

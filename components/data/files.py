@@ -26,6 +26,8 @@ from components.recipes import FileSource
 from components.tasks import get_task
 from components.tasks.base import Task, column_type
 
+REFERENCES = " references"
+"""Among a row's cells: no column is called so."""
 OPTIONAL = ("source", "licence", "group")
 """Columns that a file may bring; otherwise its name, the recipe's licence, and each row its own group."""
 
@@ -87,6 +89,7 @@ def read_file(
             row.text = start.rsplit(None, 1)[0] if " " in start else start
             num_shortened += 1
         row.more = {name: cells[name] for name in own[2:]}
+        row.references = tuple(json.loads(cells.get(REFERENCES, "[]")))
         row.source = cells.get("source", "") or ("" if "source" in recipe.missing else row.source)
         row.licence = cells.get("licence", "") or ("" if "licence" in recipe.missing else row.licence)
         row.group = cells.get("group", "") or row.group
@@ -191,9 +194,22 @@ def _plain_cells(raw: RawRow, theirs: Mapping[str, str], task: Task | None) -> _
     if isinstance(raw, str):
         return raw
     try:
-        return {ours: _plain(raw.get(name), ours, task) for ours, name in theirs.items()}
+        cells = {ours: _plain(raw.get(name), ours, task) for ours, name in theirs.items()}
+        several = _several(raw, theirs, task)
+        return cells | {REFERENCES: json.dumps(several, ensure_ascii=False)} if several else cells
     except ValueError as err:
         return str(err)
+
+
+def _several(raw: Mapping[str, Any], theirs: Mapping[str, str], task: Task | None) -> list[str]:
+    """The answers that are right, where a row lists more than one in a column of text."""
+    column = "" if task is None else task.columns[1]
+    given = raw.get(theirs[column]) if column else None
+    if task is None or column_type(task, column) not in {"line", "lines"} or not isinstance(given, list):
+        return []
+    if len(given) < 2 or not all(isinstance(one, str) for one in given):
+        return []
+    return [plain for one in given if (plain := _plain(one, column, task))]
 
 
 def _plain(cell: Any, column: str, task: Task | None) -> str:

@@ -137,24 +137,28 @@ def evaluate_on_file(
 
 
 def rows_of(source: FileSource, task: Task) -> "tuple[pd.DataFrame, dict[str, int]]":
-    """The file's usable rows in its order: `id`, the task's columns, source and group; and reason → the other rows.
+    """The file's usable rows in its order; and reason → the other rows.
+
+    They have `id`, the task's columns, source, group, and `references`: all right answers of a row that lists several.
 
     Nothing is masked, shortened or deduplicated: a public set is measured as it is.
     """
     import pandas as pd
 
     reading = read_file(source, max_chars=1 << 40)
-    kept: list[dict[str, str]] = []
+    kept: list[dict[str, Any]] = []
     times: Counter[str] = Counter()
     for row in reading.rows:
         if not row.reason:
             row_id = content_id(row.text)
             times[row_id] += 1
             again = f"#{times[row_id]}" if times[row_id] > 1 else ""
-            known = {"source": row.source, "group": row.group}
+            known = {"source": row.source, "group": row.group, "references": row.references or (row.answer,)}
             kept.append({"id": row_id + again, "text": row.text, task.columns[1]: row.answer, **row.more, **known})
     rejected = Counter(row.reason.partition(":")[0] for row in reading.rows if row.reason)
-    return pd.DataFrame(kept, columns=["id", *task.columns, "source", "group"]), dict(sorted(rejected.items()))
+    return pd.DataFrame(kept, columns=["id", *task.columns, "source", "group", "references"]), dict(
+        sorted(rejected.items())
+    )
 
 
 def last_result(task: str, *, settings: Settings) -> FileEvaluation | None:

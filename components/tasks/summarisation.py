@@ -32,7 +32,8 @@ class Summarisation(Writing):
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
         """ROUGE-L F1 over stemmed words (Lin 2004): the longest common subsequence of answer and target.
 
-        Chinese and what else is written without spaces is cut by character.
+        Chinese and what else is written without spaces is cut by character. Of several `references` the best counts,
+        for each measure by itself, as the reference implementation has it; a table's rows have one.
 
         `faithful`: of the names and numbers that the answer has, the share that its text has; NaN where it has none.
         """
@@ -41,8 +42,11 @@ class Summarisation(Writing):
 
         scorer = RougeScorer(["rougeL", "rouge1", "rouge2"], tokenizer=RougeTokenizer())
         rows = []
-        for answer, row_id, text, target in zip(answers, frame["id"], frame["text"], frame["target"], strict=True):
-            found = scorer.score(target, answer.output)
+        several = frame["references"] if "references" in frame else [(target,) for target in frame["target"]]
+        for answer, row_id, text, target, right in zip(
+            answers, frame["id"], frame["text"], frame["target"], several, strict=True
+        ):
+            found = scorer.score_multi(list(right), answer.output)
             rows.append(
                 {
                     "id": row_id,

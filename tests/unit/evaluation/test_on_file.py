@@ -20,15 +20,16 @@ from components.data.tables import columns, content_id, write_split, write_table
 from components.errors import MappingError, ServiceDown, UsageError, VersionNotFound
 from components.evaluation.beside import champion_on
 from components.evaluation.candidate import RECIPE_TAG
-from components.evaluation.on_file import FileEvaluation, evaluate_on_file, last_result, unknown_labels
+from components.evaluation.on_file import FileEvaluation, evaluate_on_file, last_result, rows_of, unknown_labels
 from components.evaluation.registered import find_model, registry_of
 from components.ledger.store import Ledger
 from components.models.tokenizer import train_bpe
-from components.recipes import Finetune, ScreeningPolicy
+from components.recipes import FileSource, Finetune, ScreeningPolicy
 from components.refs import DataRef, ModelRef
 from components.registry import Registry
 from components.settings import Settings
 from components.tasks import get_task
+from components.tasks.base import Answer
 from flows import policies
 from flows.cli import app
 from flows.cli_task import result_lines, tasks
@@ -222,6 +223,23 @@ def test_a_challenger_stands_beside_the_champion_on_the_feedback_that_was_kept_a
     assert 10 < result.num_rows == len(kept) < 50
     assert result.metrics["accuracy"] == (kept["label"] == NAMES[1]).mean() < result.champion.metrics["accuracy"]
     assert "beside champion v1: -" in said
+
+
+def test_of_several_right_summaries_the_best_counts_for_model_and_baseline(tmp_path):
+    file = tmp_path / "short.jsonl"
+    several = ["Sorts  the nodes.", "Order a graph", ""]
+    rows = [{"text": "Order a graph. By degree.", "target": several}, {"text": "Two of it.", "target": "One of it."}]
+    file.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    task = get_task("summarisation")
+    found, rejected = rows_of(FileSource(path=file, table="file", task=task.name), task)
+    assert not rejected
+    assert found["target"].tolist() == ["Sorts the nodes.", "One of it."]
+    assert found["references"].tolist() == [("Sorts the nodes.", "Order a graph"), ("One of it.",)]
+    scored = task.score([Answer("order a graph", 1.0), Answer("one of it", 1.0)], found)
+    assert scored["score"].tolist() == [1, 1]
+    assert scored["target"].tolist() == found["target"].tolist()
+    assert task.score([Answer("order a graph", 1.0)], found.head(1).drop(columns="references"))["score"].tolist() == [0]
+    assert task.baseline(found, found, [])["score"].iloc[0] == 1
 
 
 def test_a_champion_is_not_put_beside_itself(settings):

@@ -6,7 +6,7 @@ from typing import Any
 import streamlit as st
 
 from components.errors import BanyanError
-from dashboard import people, roles, state, widgets
+from dashboard import live, people, roles, state, widgets
 from dashboard.text import LANGUAGES
 from dashboard.viewmodels.shapes import Box, service_lines
 
@@ -27,6 +27,7 @@ def main() -> None:
     words = state.words()
     st.set_page_config(page_title=words("app.name"), page_icon="🌳", layout="wide")
     widgets.style()
+    live.begin()
     pages = [
         st.Page(f"views/{name}.py", title=words(f"page.{name}"), icon=icon, default=name == "ecosystem")
         for name, icon in PAGES.items()
@@ -64,6 +65,7 @@ def main() -> None:
     except Exception:  # blanket: the page's edge (Streamlit's own control flow is not an Exception)
         log.exception("page %s", page.title)
         widgets.box(Box("failed", words("box.crashed"), words("box.crashed.hint")))
+    live.end()
 
 
 if __name__ == "__main__":  # as Streamlit runs it; tests import the table of pages

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import versions, widgets
+from dashboard.live import proposed
 from dashboard.records import DataState, DataVersion
 from dashboard.state import read, stores
 from dashboard.text import Words
@@ -101,23 +102,21 @@ def difference(state: DataState, version: DataVersion, say: Words) -> None:
     if len(state.versions) < 2:
         widgets.note(say("data.diff.choose"))
         return
-    known = [one.version for one in state.versions]
-    default = known.index(version.parent) if version.parent in known else len(known) - 1
+    known = {one.version: one for one in state.versions}
+    parent = version.parent if version.parent in known else list(known)[-1]
+
+    def label(one: str) -> str:
+        return label_of(known[one], say)
+
     left, right = st.columns(2, gap="large")
     with left:
-        before = st.selectbox(
-            say("data.diff.before"), state.versions, index=default, format_func=lambda one: label_of(one, say)
-        )
+        key = proposed("version before", parent)
+        before = st.selectbox(say("data.diff.before"), list(known), format_func=label, key=key)
     with right:
-        after = st.selectbox(
-            say("data.diff.after"),
-            state.versions,
-            index=known.index(version.version),
-            format_func=lambda one: label_of(one, say),
-        )
+        key = proposed("version after", version.version)
+        after = st.selectbox(say("data.diff.after"), list(known), format_func=label, key=key)
     ask = stores().settings
-    question = f"data diff {before.version} {after.version}"
-    reading = read(question, "data", lambda: versions.compare(ask, before.version, after.version))
+    reading = read(f"data diff {before} {after}", "data", lambda: versions.compare(ask, before, after))
     widgets.box(notice(reading, say))
     if reading.value is None:
         return

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import charts, documents, widgets
+from dashboard.live import follow
 from dashboard.records import StoreError
 from dashboard.state import stores
 from dashboard.text import Words
@@ -13,6 +14,7 @@ def panel(say: Words) -> None:
     """Search, and the knowledge graph."""
     settings = stores().settings
     known = documents.graphs(settings)
+    follow("graphs", "data", lambda: documents.graphs(settings))
     widgets.section(say("documents.title"), say("documents.lead"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         query = st.text_input(say("documents.query"), key="documents query").strip()

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import charts, people, widgets
+from dashboard.live import follow, proposed
 from dashboard.records import DataState, LedgerState, ModelVersion
 from dashboard.state import read, stores
 from dashboard.text import Words
@@ -23,10 +24,10 @@ def gate(view: ModelsView, models: tuple[ModelVersion, ...], ledger: LedgerState
     if not shown:
         widgets.note(say("models.verdict.none"))
         return
-    looks = read(f"looks {name}", "ledger", lambda: stores().looks(name))
+    looks = follow(f"looks {name}", "ledger", lambda: stores().looks(name))
     widgets.box(notice(looks, say))
-    place = next((i for i, row in enumerate(shown.values()) if look_of(row, looks.value or ())), 0)
-    chosen = st.selectbox(say("gate.choose"), list(shown), index=place, width=520)
+    newest = next((key for key, row in shown.items() if look_of(row, looks.value or ())), next(iter(shown)))
+    chosen = st.selectbox(say("gate.choose"), list(shown), width=520, key=proposed(f"gate {name}", newest))
     row = shown[chosen]
     found = evidence_view(row, looks.value or (), models, say)
     by_version = {model.version: model for model in models if model.name == name}
@@ -147,12 +148,18 @@ def lineage(
     mine: list[ModelVersion], shown: ModelVersion, data: DataState | None, ledger: LedgerState | None, say: Words
 ) -> None:
     """Any version: back to what it was made of, forward to its answers."""
-    place = mine.index(shown) if shown in mine else 0
-    chosen = st.selectbox(
-        say("lineage.choose"), mine, index=place, width=260, format_func=lambda one: say("version", version=one.version)
-    )
+    known = {one.version: one for one in mine}
+    chosen = known[
+        st.selectbox(
+            say("lineage.choose"),
+            list(known),
+            width=260,
+            format_func=lambda version: say("version", version=version),
+            key=proposed(f"lineage {shown.name}", shown.version if shown in mine else mine[0].version),
+        )
+    ]
     key = f"answers {chosen.name} {chosen.version}"
-    answers = read(key, "ledger", lambda: stores().answered_by(chosen))
+    answers = follow(key, "ledger", lambda: stores().answered_by(chosen))
     view = lineage_view(chosen, data=data, ledger=ledger, answers=answers.value or (), words=say)
     st.html(charts.lineage(view))
     if view.said:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from html import escape
 
 from dashboard import charts, widgets
+from dashboard.live import follow
 from dashboard.records import ModelVersion
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.measured import MeasuredView, Point, measured
@@ -20,8 +21,8 @@ def sample_of(point: Point) -> str:
 def compared(models: Sequence[ModelVersion]) -> None:
     """What was measured here, family beside family."""
     say = words()
-    costs = read("costs", "ledger", stores().costs).value
-    view = measured(models, costs, read("data", "data", stores().data).value, say) if costs else MeasuredView((), 0)
+    costs = follow("costs", "ledger", stores().costs).value
+    view = measured(models, costs, follow("data", "data", stores().data).value, say) if costs else MeasuredView((), 0)
     if not view.points:
         return
     widgets.section(say("evolution.measured"), say("evolution.measured.lead"))

@@ -1,14 +1,17 @@
 """Parts of pages in which somebody does something: ask, judge, retrain, turn a page."""
 
+from functools import partial
+
 import streamlit as st
 
 from components.ledger.schema import FATES
 from dashboard import answers, people, widgets
+from dashboard.live import ask_twice, follow, proposed
 from dashboard.records import Answered, Seat, StoreError
 from dashboard.state import REFRESH_SECONDS, memory, read, stores
 from dashboard.stores import PAGE_ROWS
 from dashboard.text import Words
-from dashboard.viewmodels.feedback import is_mostly_scripted, row_lines
+from dashboard.viewmodels.feedback import is_mostly_scripted, own_lines, own_summary, row_lines
 from dashboard.viewmodels.playground import fate_steps, right_labels
 from dashboard.viewmodels.shaped import correction_kind, writes
 from dashboard.viewmodels.shapes import Box, notice
@@ -97,7 +100,7 @@ def _send(answered: Answered, kind: str, correction: str = "") -> None:
         st.session_state["refused"] = str(err)
         return
     memory().forget()
-    st.session_state[f"sent {answered.request_id}"] = sent
+    st.session_state[f"sent {answered.request_id}"] = st.session_state["said last"] = sent
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
@@ -119,7 +122,7 @@ def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> 
         people.needs("retrain", say)
         return
 
-    @st.dialog(say("runs.retrain"))
+    @st.dialog(say("runs.retrain"), on_dismiss="rerun")
     def confirm(table: str) -> None:
         widgets.note(f"{say('runs.retrain.confirm', table=table)} {say('runs.retrain.lead')}")
         if st.button(say("runs.retrain.yes"), type="primary"):
@@ -138,7 +141,7 @@ def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> 
     if warning:
         widgets.status("waiting", warning)
     if wanted and table:
-        confirm(table)
+        ask_twice(partial(confirm, table))
 
 
 # ---------------------------------------------------------------- feedback
@@ -158,7 +161,9 @@ def rows(table: str, say: Words) -> None:
     place = f"page {table} {fate}"
     before: int | None = st.session_state.get(place)
     wanted = None if fate == "all" else fate
-    reading = read(f"feedback {place} {before}", "ledger", lambda: stores().feedback(table, fate=wanted, before=before))
+    reading = follow(
+        f"feedback {place} {before}", "ledger", lambda: stores().feedback(table, fate=wanted, before=before)
+    )
     widgets.box(notice(reading, say))
     found = reading.value or ()
     if is_mostly_scripted(found):
@@ -179,14 +184,30 @@ def rows(table: str, say: Words) -> None:
 
 
 def look_up(say: Words) -> None:
-    """What became of one row, by the id that its author was given."""
+    """What became of all that one person said, by any id that its author was given."""
     with st.expander(say("feedback.lookup"), icon=":material/search:"):
-        wanted = st.text_input(say("feedback.lookup.id")).strip()
+        wanted = st.text_input(say("feedback.lookup.id"), key=proposed("my feedback", memento())).strip()
         if not wanted:
+            widgets.note(say("feedback.lookup.lead"))
             return
-        reading = read(f"fate {wanted}", "ledger", lambda: stores().fate_of(wanted))
+        reading = follow(f"mine {wanted}", "ledger", lambda: stores().mine(wanted))
         widgets.box(notice(reading, say))
-        if reading.value:
-            widgets.steps(fate_steps(reading.value, say))
-        elif reading.value is not None:
+        if reading.value is None:
+            return
+        if not reading.value:
             widgets.note(say("feedback.lookup.none", id=wanted))
+            return
+        widgets.note(own_summary(reading.value, say))
+        newest = next((one for one in reading.value if one.feedback.feedback_id == wanted), reading.value[0])
+        widgets.steps(fate_steps(newest.way, say))
+        place = f"mine {wanted}"
+        shown = st.session_state.setdefault(place, PAGE_ROWS)
+        widgets.lines(own_lines(reading.value[:shown], say))
+        if shown < len(reading.value):
+            more = (place, shown + PAGE_ROWS)
+            st.button(say("feedback.lookup.more"), on_click=st.session_state.__setitem__, args=more)
+
+
+def memento() -> str:
+    """The id of what was said last in this session; empty before."""
+    return str(st.session_state.get("said last", ""))

@@ -5,8 +5,9 @@ import streamlit as st
 from components.errors import NotPermitted
 from components.ledger.actions import NEEDS, Actor, may
 from dashboard import charts, roles, widgets
+from dashboard.live import ask_twice, follow
 from dashboard.records import ModelVersion, StoreError
-from dashboard.state import memory, read, stores
+from dashboard.state import memory, stores
 from dashboard.text import Words
 from dashboard.viewmodels.people import action_lines
 from dashboard.viewmodels.shapes import Box, notice
@@ -57,7 +58,7 @@ def welcome(say: Words) -> None:
 def rollback(now: ModelVersion, earlier: list[int], say: Words) -> None:
     """Back to an earlier champion; asked twice, with a reason."""
 
-    @st.dialog(say("rollback.title"))
+    @st.dialog(say("rollback.title"), on_dismiss="rerun")
     def confirm() -> None:
         widgets.note(say("rollback.lead", model=now.name, now=now.version))
         to = st.selectbox(say("rollback.to"), earlier, format_func=lambda version: say("version", version=version))
@@ -83,12 +84,12 @@ def rollback(now: ModelVersion, earlier: list[int], say: Words) -> None:
     elif not earlier:
         widgets.note(say("rollback.none"))
     elif st.button(say("rollback.button"), icon=":material/undo:", on_click=memory().forget):
-        confirm()  # of the champion of now, not of the one that was drawn
+        ask_twice(confirm)  # of the champion of now, not of the one that was drawn
 
 
 def actions(say: Words) -> None:
     """What was asked for through the door."""
-    reading = read("actions", "ledger", lambda: stores().actions())
+    reading = follow("actions", "ledger", lambda: stores().actions())
     widgets.box(notice(reading, say))
     if reading.value:
         st.html(charts.timeline(action_lines(reading.value, say)))

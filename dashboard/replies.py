@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +37,16 @@ if TYPE_CHECKING:
     from components.registry import VersionInfo
 
 log = logging.getLogger("banyan.dashboard")
+REPORT_STYLE = """
+body { font: 14px/1.5 sans-serif; color: #1d2a24; background: #fbfaf6; margin: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+td, th { border: 1px solid #dedacb; padding: .3rem .6rem; text-align: left; }
+nav, footer, a[data-toggle], .sticky, .collapse:not(.show), .d-none { display: none; }
+.fa-check-circle::before { content: "✓"; color: #1f7a4d; } .fa-times::before { content: "✗"; color: #b3362b; }
+a { color: inherit; text-decoration: none; } svg { max-width: 320px; }
+ul { list-style: none; padding: 0; margin: 0; }
+h1, h2, h3, h4, h5 { font-size: 1rem; margin: 1rem 0 .3rem; }
+"""
 
 
 @contextlib.contextmanager
@@ -276,3 +287,9 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except FileNotFoundError:
         return None
+
+
+def framed(html: str) -> str:
+    """A validation report's page without what it would fetch from the net, in our style."""
+    html = re.sub(r"<script\b.*?</script>|<link\b[^>]*>", "", html, flags=re.DOTALL)
+    return html.replace("</head>", f"<style>{REPORT_STYLE}</style></head>", 1)

@@ -4,6 +4,7 @@ import streamlit as st
 
 from components.errors import NotPermitted
 from dashboard import charts, people, widgets
+from dashboard.live import ask_twice
 from dashboard.records import Run, StoreError
 from dashboard.state import memory, read, stores
 from dashboard.text import Words
@@ -19,7 +20,7 @@ def curves(view: RunsView, say: Words) -> None:
     if not view.trains_since:
         return
     since = min(view.trains_since) - EARLIER_SECONDS
-    found = read("curves", "registry", lambda: stores().curves(since=since)).value or ()
+    found = read("curves", "registry", lambda: stores().curves(since=since), is_live=True).value or ()
     # A training that was killed for good stays at work for MLflow: the newest ones are those of now.
     shown = [curve for curve in found if len(curve.points) > 1][: len(view.trains_since)]
     if not shown:
@@ -43,7 +44,7 @@ def change(run: Run, say: Words) -> None:
     if not what or not people.can(what):
         return
 
-    @st.dialog(say(f"runs.{what}.title"))
+    @st.dialog(say(f"runs.{what}.title"), on_dismiss="rerun")
     def confirm() -> None:
         widgets.note(say(f"runs.{what}.confirm", run=run.name))
         if not st.button(say(f"runs.{what}.yes"), type="primary"):
@@ -60,4 +61,4 @@ def change(run: Run, say: Words) -> None:
 
     icon = ":material/stop_circle:" if what == "cancel" else ":material/replay:"
     if st.button(say(f"runs.{what}.title"), icon=icon, key=f"{what} {run.id}"):
-        confirm()
+        ask_twice(confirm)

@@ -49,6 +49,7 @@ from dashboard.replies import (
     answered_of,
     bins_of,
     data_version,
+    framed,
     json_of,
     model_version,
     path_of,
@@ -64,6 +65,7 @@ if TYPE_CHECKING:
     from components.data.versioning import Manifest
     from components.evaluation.parity import Parity
     from components.feedback.closing import Measures
+    from components.feedback.mine import Mine
     from components.ledger.store import Ledger
     from components.registry import Registry
 
@@ -76,16 +78,6 @@ CHANNEL = "dashboard"
 TRIGGER = Path(__file__).parents[1] / "flows" / "recipes" / "retrain-when.yaml"  # data, not code: nothing is imported
 PAGE_ROWS = 12
 NUM_LOOKS = 60
-REPORT_STYLE = """
-body { font: 14px/1.5 sans-serif; color: #1d2a24; background: #fbfaf6; margin: 0 1rem; }
-table { border-collapse: collapse; width: 100%; }
-td, th { border: 1px solid #dedacb; padding: .3rem .6rem; text-align: left; }
-nav, footer, a[data-toggle], .sticky, .collapse:not(.show), .d-none { display: none; }
-.fa-check-circle::before { content: "✓"; color: #1f7a4d; } .fa-times::before { content: "✗"; color: #b3362b; }
-a { color: inherit; text-decoration: none; } svg { max-width: 320px; }
-ul { list-style: none; padding: 0; margin: 0; }
-h1, h2, h3, h4, h5 { font-size: 1rem; margin: 1rem 0 .3rem; }
-"""
 
 
 # ---------------------------------------------------------------- the door
@@ -111,14 +103,15 @@ class Stores:
     # ------------------------------------------------------------ data versions
 
     def data(self) -> DataState:
-        """Every version, and the builds that were kept out."""
+        """Every version, and the builds that were kept out, newest first."""
         with translated("data", "the data store"):
             from components.data import versioning  # with pandas and pyarrow, 0.4 s
 
             head = versioning.head(self.settings)
             found = versioning.versions(self.settings)
             versions = tuple(data_version(one, self._licences(one), head) for one in found)
-            return DataState(versions, tuple(self._failed_builds()))
+            failed = sorted(self._failed_builds(), key=lambda build: -build.at)
+            return DataState(versions, tuple(failed))
 
     def report_pages(self, docs: Path) -> tuple[Path, ...]:
         """The pages of a validation report, one a batch; none when it is no longer there."""
@@ -130,8 +123,7 @@ class Stores:
             html = page.read_text("utf-8")
         except OSError as err:
             raise StoreError("data", f"{page} is not readable: {err.strerror}", is_down=False) from err
-        html = re.sub(r"<script\b.*?</script>|<link\b[^>]*>", "", html, flags=re.DOTALL)
-        return html.replace("</head>", f"<style>{REPORT_STYLE}</style></head>", 1)
+        return framed(html)
 
     def _licences(self, manifest: "Manifest") -> dict[str, str]:
         """From the version's own tables; a version that is not checked out here has no licences to show."""
@@ -249,6 +241,13 @@ class Stores:
         """A row's way so far; empty when there is no such row."""
         with self._reading() as ledger:
             return tuple(ledger.fate_of(feedback_id)) if ledger else ()
+
+    def mine(self, an_id: str) -> "tuple[Mine, ...]":
+        """All that the person said who was given `an_id`, with its way, newest first; as `GET /v1/mine/{id}`."""
+        from components.feedback.mine import mine
+
+        with self._reading() as ledger:
+            return tuple(mine(ledger, an_id)) if ledger else ()
 
     def measures(self, table: str) -> "Measures | None":
         """The loop's own figures; None while there is no ledger."""

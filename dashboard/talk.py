@@ -97,4 +97,4 @@ def _send(request_id: str, kind: str, correction: str = "") -> None:
         st.session_state["refused"] = str(err)
         return
     memory().forget()
-    st.session_state[f"sent {request_id}"] = sent
+    st.session_state[f"sent {request_id}"] = st.session_state["said last"] = sent

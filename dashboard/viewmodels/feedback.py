@@ -1,13 +1,19 @@
 """The feedback page: what was said, what became of it, and when the next retraining comes."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from components.ecosystem import State
 from components.ledger.schema import FATES, Feedback
 from dashboard.records import LedgerState, TableActivity
 from dashboard.text import Words
+from dashboard.viewmodels.playground import fate_detail
 from dashboard.viewmodels.shapes import Bar, Line, Tile
+
+if TYPE_CHECKING:
+    from components.feedback.mine import Mine
 
 STATE_OF_FATE: Mapping[str, State] = {
     "received": "waiting",
@@ -103,6 +109,27 @@ def row_lines(rows: Sequence[Feedback], words: Words) -> tuple[Line, ...]:
         )
         for row in rows
     )
+
+
+def own_lines(mine: "Sequence[Mine]", words: Words) -> tuple[Line, ...]:
+    """One person's rows, each with every step of its way."""
+    lines = row_lines([one.feedback for one in mine], words)
+    return tuple(
+        replace(line, note=" · ".join(filter(None, (_clip(one.feedback.text, 140), _way(one, words)))))
+        for line, one in zip(lines, mine, strict=True)
+    )
+
+
+def _way(one: "Mine", words: Words) -> str:
+    steps = ((words(f"fate.{step.fate}"), fate_detail(step, words)) for step in one.way)
+    return " → ".join(f"{name} ({detail})" if detail else name for name, detail in steps)
+
+
+def own_summary(mine: "Sequence[Mine]", words: Words) -> str:
+    """How many there are, and where they stand."""
+    counts = Counter(one.feedback.fate for one in mine)
+    stand = (f"{words(f'fate.{fate}')} {words.number(counts[fate])}" for fate in FATES if counts[fate])
+    return f"{words('feedback.lookup.count', count=words.number(len(mine)))} {' · '.join(stand)}"
 
 
 def _said(row: Feedback) -> dict[str, str]:

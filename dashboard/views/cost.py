@@ -3,7 +3,8 @@
 import streamlit as st
 
 from dashboard import charts, people, widgets
-from dashboard.state import read, stores, words
+from dashboard.live import follow
+from dashboard.state import stores, words
 from dashboard.viewmodels.cost import CostView, cost_view
 from dashboard.viewmodels.shapes import notice
 
@@ -30,9 +31,9 @@ def spending(view: CostView) -> None:
 
 def show() -> None:
     widgets.heading(say("page.cost"), say("cost.lead"))
-    costs = read("costs", "ledger", stores().costs)
-    models = read("models", "registry", stores().models)
-    ledger = read("ledger", "ledger", stores().ledger)
+    costs = follow("costs", "ledger", stores().costs)
+    models = follow("models", "registry", stores().models)
+    ledger = follow("ledger", "ledger", stores().ledger)
     for reading in (costs, models):
         widgets.box(notice(reading, say))
     if costs.value is None:

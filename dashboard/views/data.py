@@ -3,7 +3,8 @@
 import streamlit as st
 
 from dashboard import data_panels, document_panels, widgets
-from dashboard.state import read, stores, words
+from dashboard.live import follow, proposed
+from dashboard.state import stores, words
 from dashboard.viewmodels.data import data_view, first_shown, label_of
 from dashboard.viewmodels.shapes import notice
 
@@ -12,7 +13,7 @@ say = words()
 
 def show() -> None:
     widgets.heading(say("page.data"), say("data.lead"))
-    reading = read("data", "data", stores().data)
+    reading = follow("data", "data", stores().data)
     widgets.box(notice(reading, say))
     if reading.value is None:
         return
@@ -21,9 +22,15 @@ def show() -> None:
         return
     versions = reading.value.versions
     current = first_shown(versions, wanted=st.query_params.get("version", ""))
-    version = st.selectbox(
-        say("data.version"), versions, index=current, format_func=lambda one: label_of(one, say), width=420
+    known = {one.version: one for one in versions}
+    chosen = st.selectbox(
+        say("data.version"),
+        list(known),
+        format_func=lambda one: label_of(known[one], say),
+        width=420,
+        key=proposed("version of data", versions[current].version),
     )
+    version = known[chosen]
     view = data_view(reading.value, version, say)
     about = data_panels.facts(version, say)
     widgets.box(view.failed)

@@ -5,7 +5,8 @@ from html import escape
 import streamlit as st
 
 from dashboard import charts, family_panels, pictures, widgets
-from dashboard.state import read, stores, words
+from dashboard.live import follow
+from dashboard.state import stores, words
 from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
 from dashboard.viewmodels.evolution import FamilyCard, evolution
@@ -22,7 +23,7 @@ def card(shown: FamilyCard) -> str:
 
 
 def panels_of_pretraining(say: Words, *, is_down: bool) -> None:
-    finding = read("label efficiency", "registry", lambda: stores().finding("label-efficiency")).value or {}
+    finding = follow("label efficiency", "registry", lambda: stores().finding("label-efficiency")).value or {}
     shown = curves(finding, say)
     if is_down and not shown:  # the page says that nobody answers: no place to say that something was not measured
         return
@@ -41,7 +42,7 @@ def panels_of_pretraining(say: Words, *, is_down: bool) -> None:
 def show() -> None:
     say = words()
     widgets.heading(say("page.evolution"), say("evolution.lead"))
-    models = read("models", "registry", stores().models)
+    models = follow("models", "registry", stores().models)
     widgets.box(notice(models, say))
     view = evolution(models.value or (), say)
     if view.is_empty and not models.is_failed:

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from dashboard import panels, widgets
-from dashboard.state import read, stores, words
+from dashboard.live import follow
+from dashboard.state import stores, words
 from dashboard.viewmodels.feedback import FeedbackView, feedback_view, with_feedback
 from dashboard.viewmodels.measures import measure_tiles
 from dashboard.viewmodels.shapes import notice
@@ -29,7 +30,7 @@ def numbers(view: FeedbackView) -> None:
 
 def show() -> None:
     widgets.heading(say("page.feedback"), say("feedback.lead"))
-    reading = read("ledger", "ledger", stores().ledger)
+    reading = follow("ledger", "ledger", stores().ledger)
     widgets.box(notice(reading, say))
     tables = {table.table: table for table in with_feedback(reading.value)} if reading.value else {}
     if reading.value and not tables:
@@ -37,10 +38,11 @@ def show() -> None:
     if not tables:
         return
     name = st.segmented_control(
-        say("feedback.choose"), list(tables), default=next(iter(tables)), required=True, label_visibility="collapsed"
-    )
+        say("feedback.choose"), list(tables), default=next(iter(tables)), required=True, label_visibility="collapsed",
+        key="feedback of",
+    )  # fmt: skip
     numbers(feedback_view(tables[name], floor=stores().trigger_floor(), words=say))
-    measures = read(f"measures {name}", "ledger", lambda: stores().measures(name))
+    measures = follow(f"measures {name}", "ledger", lambda: stores().measures(name))
     widgets.box(notice(measures, say))
     if measures.value and reading.value:
         widgets.section(say("measures.title"))

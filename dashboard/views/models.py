@@ -3,6 +3,7 @@
 import streamlit as st
 
 from dashboard import evidence, mistakes, widgets
+from dashboard.live import follow
 from dashboard.state import read, stores, words
 from dashboard.viewmodels.models import ModelsView, models_view, names
 from dashboard.viewmodels.shapes import notice
@@ -32,7 +33,7 @@ def versions(view: ModelsView) -> None:
 
 def show() -> None:
     widgets.heading(say("page.models"), say("models.lead"))
-    models, ledger = read("models", "registry", stores().models), read("ledger", "ledger", stores().ledger)
+    models, ledger = follow("models", "registry", stores().models), follow("ledger", "ledger", stores().ledger)
     for reading in (models, ledger):
         widgets.box(notice(reading, say))
     if models.value is None:
@@ -43,6 +44,7 @@ def show() -> None:
     name = st.segmented_control(
         say("models.choose"), names(models.value), default=names(models.value)[0], required=True,
         format_func=lambda known: known.removeprefix("banyan-"), label_visibility="collapsed",
+        key="models of",
     )  # fmt: skip
     view = models_view(models.value, ledger.value, name, say)
     left, right = st.columns([3, 2], gap="large")
@@ -61,7 +63,7 @@ def show() -> None:
     evidence.parity(view.shown, say)
     evidence.journal(view, ledger.value, say)
     widgets.section(say("models.lineage", model=view.lineage_of))
-    data = read("data", "data", stores().data)
+    data = follow("data", "data", stores().data)
     evidence.lineage([one for one in models.value if one.name == name], view.shown, data.value, ledger.value, say)
     with st.expander(say("lineage.details"), icon=":material/fingerprint:"):
         widgets.facts(view.lineage)

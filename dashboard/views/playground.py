@@ -3,8 +3,9 @@
 import streamlit as st
 
 from dashboard import answers, panels, talk, why, widgets
+from dashboard.live import follow
 from dashboard.records import Answered
-from dashboard.state import read, stores, words
+from dashboard.state import stores, words
 from dashboard.viewmodels.playground import answer_view, answering, loading, seat_note
 from dashboard.viewmodels.shapes import notice
 
@@ -24,7 +25,7 @@ def answer(answered: Answered, task: str) -> None:
 
 def show() -> None:
     widgets.heading(say("page.playground"), say("playground.lead"))
-    reading = read("seats", "gateway", stores().seats)
+    reading = follow("seats", "gateway", stores().seats)
     widgets.box(notice(reading, say))
     for table in loading(reading.value or ()):
         widgets.status("working", say("playground.loading", table=table))
@@ -34,8 +35,9 @@ def show() -> None:
     if not seats:
         return
     table = st.segmented_control(
-        say("playground.choose"), list(seats), default=next(iter(seats)), required=True, label_visibility="collapsed"
-    )
+        say("playground.choose"), list(seats), default=next(iter(seats)), required=True, label_visibility="collapsed",
+        key="playground of",
+    )  # fmt: skip
     seat = seats[table]
     if talk.is_wanted(seat, say):
         if note := seat_note(seat, say):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import streamlit as st
 
 from dashboard import panels, run_panels, widgets
+from dashboard.live import follow
 from dashboard.records import Run
 from dashboard.state import REFRESH_SECONDS, read, stores, words
 from dashboard.viewmodels.models import retrainable
@@ -17,7 +18,7 @@ say = words()
 
 @st.fragment(run_every=REFRESH_SECONDS)
 def live() -> None:
-    reading = read("orchestration", "prefect", stores().orchestration)
+    reading = read("orchestration", "prefect", stores().orchestration, is_live=True)
     widgets.box(notice(reading, say))
     if reading.value is None:
         return
@@ -40,7 +41,9 @@ def live() -> None:
 
 def inside(view: RunsView, runs: Mapping[str, Run]) -> None:
     widgets.section(say("runs.where"), say("runs.where.lead"))
-    run_id = st.selectbox(say("runs.choose"), list(view.choices), format_func=view.choices.__getitem__)
+    run_id = st.selectbox(
+        say("runs.choose"), list(view.choices), format_func=view.choices.__getitem__, key="run inside"
+    )
     reading = read(f"run {run_id}", "prefect", lambda: stores().run(run_id))
     widgets.box(notice(reading, say))
     if reading.value is None:
@@ -58,8 +61,8 @@ def inside(view: RunsView, runs: Mapping[str, Run]) -> None:
 
 def show() -> None:
     widgets.heading(say("page.runs"), say("runs.lead"))
-    models = read("models", "registry", stores().models)
-    found = read("orchestration", "prefect", stores().orchestration)
+    models = follow("models", "registry", stores().models)
+    found = read("orchestration", "prefect", stores().orchestration, is_live=True)
     tables = retrainable(models.value or ())
     if tables and found.value is not None:
         view = runs_view(found.value, say, now=time.time())

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,11 @@ def source() -> str | None:
     return kept.read_text("utf-8")
 
 
-def findings(page: Page, script: str) -> list[str]:
-    """What axe calls serious or critical, one line an element."""
+def findings(page: Page, script: str, *, only: Sequence[str] = ()) -> list[str]:
+    """What axe calls serious or critical, one line an element; `only`: by the rules with one of these tags."""
     page.evaluate(script)
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    wanted: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": list(only)} if only else {})
+    found: dict[str, Any] = page.evaluate("wanted => axe.run(document, wanted)", wanted)
     return [
         f"{rule['id']} ({rule['impact']}): {rule['help']}: {node['html'][:120]}"
         for rule in found["violations"]

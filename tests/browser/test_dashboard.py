@@ -3,6 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
@@ -48,6 +49,14 @@ def shot(page: Page, name: str) -> None:
         page.screenshot(path=SHOTS / f"{name}.png")
 
 
+def dress(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """In the other scheme, as at dusk: without a reload."""
+    ground = "getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor"
+    before = page.evaluate(ground)
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function(f"before => {ground} !== before", arg=before)
+
+
 def at(name: str) -> str:
     return "" if name == "ecosystem" else name
 
@@ -62,10 +71,16 @@ def test_a_page_fits_its_window_in_both_languages_and_is_accessible(
         expect(page.locator(".b-box.s-failed")).to_have_count(1 if name == "data" else 0)
         wide = page.evaluate("document.querySelector('[data-testid=stMain]').scrollWidth")
         assert wide <= width, f"{name} in {language} is {wide} pixels wide"
-        if axe_script and width == 1280:
-            page.wait_for_selector(STILL)
-            assert findings(page, axe_script) == [], f"{name} in {language}, {scheme}"
+        page.wait_for_selector(STILL)
+        if axe_script:
+            assert findings(page, axe_script) == [], f"{name} in {language}, {scheme}, {width} pixels wide"
         shot(page, f"{name}-{language}-{width}-{scheme}")
+        other = "dark" if scheme == "light" else "light"
+        dress(page, other)
+        if axe_script:
+            colours = findings(page, axe_script, only=["cat.color"])
+            assert colours == [], f"{name} in {language}, {other}, {width} pixels wide"
+        shot(page, f"{name}-{language}-{width}-{other}")
 
 
 def test_accessibility_is_checked(axe_script: str | None) -> None:

@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from components.ledger.store import Ledger
 from dashboard.app import PAGES
-from dashboard.stores import Stores
+from dashboard.stores import PAGE_ROWS, Stores
 from dashboard.text import Words
 from tests.dashboard.conftest import Draw, words_on
 from tests.dashboard.installation import Installation
@@ -144,10 +144,18 @@ def test_a_retraining_is_asked_about_before_it_starts(installation: Installation
     assert num_runs() == before
 
 
-def test_feedback_is_looked_up_by_its_id(live: Draw) -> None:
+def test_all_of_ones_own_feedback_is_found_by_one_id(live: Draw) -> None:
     test = live("feedback")
+    bare = words_on(test).count('class="b-row"')
     test.text_input[0].set_value("feedback-0000").run()
-    assert "banyan-library v3" in words_on(test)
+    shown = words_on(test)
+    assert "Said by you: 60." in shown
+    assert "Received → Admitted to the data (data version" in shown
+    assert shown.count('class="b-row"') == bare + PAGE_ROWS
+    button(test, "More of mine").click().run()
+    shown = words_on(test)
+    assert shown.count('class="b-row"') == bare + 2 * PAGE_ROWS
+    assert "Trained on (banyan-library v3) → Effect measured (" in shown
     test.text_input[0].set_value("feedback-none").run()
     assert "There is no feedback feedback-none" in words_on(test)
 

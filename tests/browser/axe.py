@@ -36,9 +36,11 @@ def source() -> str | None:
 
 
 def findings(page: Page, script: str, *, only: Sequence[str] = ()) -> list[str]:
-    """What axe calls serious or critical, one line an element; `only`: by the rules with one of these tags."""
+    """What axe calls serious or critical, one line an element; `only`: by these rules."""
     page.evaluate(script)
-    wanted: dict[str, Any] = {"resultTypes": ["violations"]} | ({"runOnly": list(only)} if only else {})
+    wanted: dict[str, Any] = {"resultTypes": ["violations"]}
+    if only:
+        wanted["runOnly"] = {"type": "rule", "values": list(only)}
     found: dict[str, Any] = page.evaluate("wanted => axe.run(document, wanted)", wanted)
     return [
         f"{rule['id']} ({rule['impact']}): {rule['help']}: {node['html'][:120]}"

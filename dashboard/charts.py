@@ -54,9 +54,7 @@ def sides(rows: Sequence[Side], *, heads: tuple[str, str, str, str], better: str
         for row in rows
     )
     head = "".join(f'<th scope="col">{escape(one)}</th>' for one in heads)
-    return (
-        f'<div class="b-wide"><table class="b-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return _wide(heads, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
 
 
 def _gain(row: Side, better: str, worse: str) -> str:
@@ -80,9 +78,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numeric_from: 
         + "</tr>"
         for row in rows
     )
-    return (
-        f'<div class="b-wide"><table class="b-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-    )
+    return _wide(heads, f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>")
+
+
+def _wide(heads: Sequence[str], rows: str) -> str:
+    """A table that scrolls sideways where it is wider than the window: by keyboard, too."""
+    label = escape(", ".join(heads))
+    frame = f'<div class="b-wide" tabindex="0" role="group" aria-label="{label}">'
+    return f'{frame}<table class="b-table">{rows}</table></div>'
 
 
 def timeline(shown: Sequence[Line]) -> str:

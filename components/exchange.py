@@ -1,7 +1,8 @@
-"""A registered version as a plain Hugging Face folder: for vLLM, for llama.cpp's conversion to GGUF, for anybody."""
+"""A registered version as a plain Hugging Face folder, for vLLM and anybody; or as a GGUF file, for llama.cpp."""
 
 import shutil
 from pathlib import Path
+from typing import Literal
 
 from components.errors import DataStoreError, UsageError
 from components.refs import ModelRef
@@ -9,17 +10,21 @@ from components.registry import CARD, Registry
 from components.settings import Settings
 from components.supervisor import addresses
 
+Format = Literal["folder", "gguf"]
 
-def export(model: ModelRef, *, to: Path, settings: Settings) -> bool:
-    """Write the version into the new folder `to`, with its card; whole or not at all. Whether adapters were merged.
+
+def export(model: ModelRef, *, to: Path, settings: Settings, as_: Format = "folder") -> bool:
+    """Write the version into the new folder `to`, with its card, or as the new file `to`; whole or not at all. Whether
+    adapters were merged.
 
     Merged weights are those that a training without `keep_adapters` registers, bit for bit.
 
     Raises:
-        UsageError: `to` is there already.
+        UsageError: `to` is there already, or the model cannot be written as GGUF (`gguf_writing`).
         RegistryUnavailable, RegistryError: it cannot be fetched, or is not what was registered.
         DataStoreError: it cannot be written.
     """
+    from components import gguf_writing
     from components.models import adapters, pretrained
     from components.tasks import get_task
 
@@ -28,7 +33,7 @@ def export(model: ModelRef, *, to: Path, settings: Settings) -> bool:
     registry = Registry(addresses(settings).mlflow)
     info = registry.get(model)
     folder = registry.fetch(model, settings)
-    beside = to.with_name(f".{to.name}.part")
+    beside, file = to.with_name(f".{to.name}.part"), to.with_name(f".{to.name}.gguf")
     are_adapters = adapters.reference(folder) is not None
     try:
         shutil.rmtree(beside, ignore_errors=True)
@@ -38,10 +43,15 @@ def export(model: ModelRef, *, to: Path, settings: Settings) -> bool:
             tokenizer.save_pretrained(beside)
         else:
             shutil.copytree(folder, beside)
-        (beside / CARD).write_text(info.card, "utf-8")
-        beside.rename(to)
+        if as_ == "gguf":
+            gguf_writing.write(beside, file)
+            file.rename(to)
+        else:
+            (beside / CARD).write_text(info.card, "utf-8")
+            beside.rename(to)
     except OSError as err:
         raise DataStoreError(f"{to} cannot be written: {err.strerror or err}", "free space, or name another") from err
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        file.unlink(missing_ok=True)
     return are_adapters

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -51,18 +51,25 @@ def verify(
 @app.command()
 def export(
     model: Model,
-    to: Annotated[Path, typer.Option("--to", help="A new folder.")],
+    to: Annotated[Path, typer.Option("--to", help="A new folder, or file.")],
+    as_: Annotated[
+        Literal["folder", "gguf"], typer.Option("--format", help="gguf: a file for llama.cpp, of the family gpt.")
+    ] = "folder",
     as_json: Json = False,
 ) -> None:
-    """Write a registered version as a plain Hugging Face folder, adapters merged: for vLLM, GGUF and others."""
+    """Write a registered version as a plain Hugging Face folder, adapters merged, or as a GGUF file."""
     from components import exchange
     from components.training import verify as verification
 
     settings = read_settings()
     ref = verification.find(_registry(settings), model)
-    merged = exchange.export(ref, to=to, settings=settings)
+    merged = exchange.export(ref, to=to, settings=settings, as_=as_)
     how = ", its adapters merged into their base" if merged else ""
-    say(as_json, {"model": str(ref), "folder": str(to), "merged": merged}, f"{ref} is in {to}{how}")
+    say(
+        as_json,
+        {"model": str(ref), "file" if as_ == "gguf" else "folder": str(to), "merged": merged},
+        f"{ref} is in {to}{how}",
+    )
 
 
 @app.command()

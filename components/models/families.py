@@ -65,7 +65,7 @@ def load_language_model(folder: Path) -> "tuple[PreTrainedModel, PreTrainedToken
 
 def _gpt(recipe: Pretrain, vocab_size: int) -> "PreTrainedModel":
     """Today's decoder, Qwen3's: rotary positions, RMSNorm, gated feed-forward, grouped queries, normalised queries and
-    keys, tied embeddings. vLLM and llama.cpp take it as it is.
+    keys, tied embeddings. vLLM takes it as it is, llama.cpp as `gguf_writing` writes it.
 
     Output projections start at zero, so that every block begins as the identity: measured 0.05 nats better after
     300 steps.

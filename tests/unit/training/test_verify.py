@@ -309,3 +309,11 @@ def test_a_fine_tuning_starts_from_a_language_model_of_this_installation(model, 
     on_itself = Finetune(**{**recipe.model_dump(), "base": f"{tuned.name}@{tuned.version}"})
     with pytest.raises(RecipeError, match="not a language model"):
         training.take_lock(on_itself, data=data, settings=installation)
+
+
+def test_a_gpt_is_exported_as_one_file_for_llama_cpp(model, banyan, tmp_path):
+    file = tmp_path / "gpt.gguf"
+    done = banyan("export", f"gpt@{model.version}", "--to", str(file), "--format", "gguf", "--json")
+    assert json.loads(done.stdout) == {"model": str(model), "file": str(file), "merged": False}
+    assert file.read_bytes()[:4] == b"GGUF"
+    assert [path.name for path in tmp_path.iterdir()] == ["gpt.gguf"], "nothing is left beside it"

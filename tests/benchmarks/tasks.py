@@ -69,6 +69,7 @@ OWN = (
     Case("entities", "entities-data", "entities"),
     Case("entities by a prompt", "entities-data", "entities-prompt"),
     Case("question answering", "questions-data", "questions"),
+    Case("question answering by a prompt", "questions-data", "questions-prompt"),
     Case("regression", "parameters-data", "parameters"),
     Case("summarisation", "demo-data", "summary"),
     Case("summarisation, encoder-decoder from nothing", "demo-data", "summary-scratch"),

@@ -45,6 +45,9 @@ def test_names_that_a_model_wrote_are_marked_where_they_stand() -> None:
     found = shaped(answered("Use pandas, not Excel.", "pandas | library\nnumpy | library"), "entities_prompt")
     assert [piece for piece in found.pieces if piece.mark] == [Piece("pandas", "library")]
     assert shaped(answered("Use pandas.", "none"), "entities_prompt").is_empty
+    found = shaped(answered("Why?\nIt rains.", "rains"), "question_answering_prompt")
+    assert [piece.text for piece in found.pieces if piece.mark] == ["rains"]
+    assert shaped(answered("Why?\nIt rains.", "no answer"), "question_answering_prompt").is_empty
 
 
 def test_a_new_tasks_file_brings_its_shape(monkeypatch: pytest.MonkeyPatch) -> None:

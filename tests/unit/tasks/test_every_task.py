@@ -35,7 +35,8 @@ def targets(task):
 
 
 def texts(task):
-    return TEXTS if task.head != "span" else [f"what is it about?\n{text}" for text in TEXTS]
+    asks = task.head == "span" or task.tables == "question_answering"
+    return [f"what is it about?\n{text}" for text in TEXTS] if asks else TEXTS
 
 
 def frame(task):

@@ -7,7 +7,7 @@ import pytest
 
 from components.models.tokenizer import train_bpe
 from components.recipes import Finetune
-from components.tasks import classification_prompt, entities, entities_prompt
+from components.tasks import classification_prompt, entities, entities_prompt, question_answering_prompt
 from components.tasks.base import IGNORED, Answer
 from components.tasks.entities_prompt import spans_of, written
 
@@ -62,6 +62,8 @@ def test_what_the_model_wrote_can_be_approved_and_scores_as_entities_do():
     [
         (classification_prompt, "label", "networkx", " networkx"),
         (entities_prompt, "entities", SPANS, "\nValueError | exception\nGraph | class"),
+        (question_answering_prompt, "answers", '[{"answer": "no\\nGraph", "start": 28, "end": 36}]', " no Graph"),
+        (question_answering_prompt, "answers", "[]", " no answer"),
     ],
 )
 def test_only_the_answer_carries_loss(module, column, target, said, tokenizer):
@@ -80,3 +82,39 @@ def test_a_label_that_is_spelled_otherwise_is_wrong():
     scored = classification_prompt.TASK.score([Answer("networkx", 0.9), Answer("Sympy.", 0.9)], rows)
     assert scored["score"].tolist() == [1.0, 0.0]
     assert set(classification_prompt.TASK.figures(scored)) == set(classification_prompt.TASK.metrics)
+
+
+QUESTION = "What is alpha?\nalpha : float, default 0.85. Others have\n0.85, too."
+
+
+@pytest.mark.parametrize(
+    ("output", "said", "fitted"),
+    [
+        ("0.85", {"answer": "0.85", "start": 38, "end": 42}, True),
+        ("have 0.85", {"answer": "have\n0.85", "start": 51, "end": 60}, True),
+        ("No answer", {"answer": None}, True),
+        ("", {"answer": None}, True),
+        ("some 0.9", {"answer": "some 0.9"}, False),
+        ('{"answer": null}', {"answer": None}, True),
+        ("[]", {"answer": None}, True),
+    ],
+)
+def test_words_that_were_written_are_found_in_the_text_or_stand_for_themselves(output, said, fitted):
+    task = question_answering_prompt.TASK
+    assert json.loads(question_answering_prompt.answer_of(QUESTION, output)) == said
+    if fitted:
+        places = json.loads(task.fit(QUESTION, output))
+        assert places == ([said] if said["answer"] else [])
+    else:
+        with pytest.raises(ValueError, match="is not in the text"):
+            task.fit(QUESTION, output)
+
+
+def test_written_answers_are_measured_as_those_that_are_pointed_at():
+    task = question_answering_prompt.TASK
+    rows = pd.DataFrame(
+        {"id": ["1", "2", "3"], "text": [QUESTION] * 3, "answers": [task.fit(QUESTION, "0.85")] * 2 + ["[]"]}
+    )
+    scored = task.score([Answer("0.85", 0.9), Answer("no answer", 0.9), Answer("no answer", 0.9)], rows)
+    assert scored["score"].tolist() == [1.0, 0.0, 1.0]
+    assert task.figures(scored)["answerability"] == pytest.approx(2 / 3)

@@ -17,6 +17,7 @@ from components.training.result import Progress, Trained
 from components.training.seeds import derive
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import PreTrainedModel
 
 
@@ -52,6 +53,7 @@ def train_members(
     lock: Lock,
     run_dir: Path,
     on_step: Callable[[Progress], None] | None,
+    held_out: "pd.DataFrame",
 ) -> Trained:
     """Train the members one after another, each from a seed of its own, and put them together in `run_dir/model`.
 
@@ -61,6 +63,7 @@ def train_members(
 
     Args:
         train: trains one member: a recipe, its folder, whom to tell of steps, and the seed of new weights.
+        held_out: the rows that no member is trained on; what is chosen on them is chosen anew, of all together.
     """
     import transformers
 
@@ -81,6 +84,8 @@ def train_members(
     tokenizer = transformers.AutoTokenizer.from_pretrained(done[0].model_dir, local_files_only=True)
     if shared:
         model = averaged(models)
+        if len(held_out):  # its configuration is the first member's, whose probabilities are others
+            task.settle(model, tokenizer, held_out)
     else:
         from components.models.voting import voting
 

@@ -87,7 +87,15 @@ def finetune(
         world=world,
     )
     if recipe.ensemble:
-        return ensembles.train_members(recipe, train=one, task=task, lock=lock, run_dir=run_dir, on_step=on_step)
+        return ensembles.train_members(
+            recipe,
+            train=one,
+            task=task,
+            lock=lock,
+            run_dir=run_dir,
+            on_step=on_step,
+            held_out=split_off(training_rows(recipe, data_dir=data_dir), recipe)[1],
+        )
     return one(recipe, run_dir=run_dir, on_step=on_step)
 
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 
@@ -6,8 +8,9 @@ from components.errors import RecipeError
 from components.models.pretrained import load_trained
 from components.recipes import Finetune
 from components.tasks import get_task
-from components.training.finetuning import finetune
+from components.training.finetuning import finetune, split_off, training_rows
 from components.training.lock import weights_sha256
+from tests.small_trainings import WORDS, labelled
 
 
 @pytest.fixture
@@ -52,6 +55,23 @@ def test_mean_weights_are_the_mean_of_the_members_weights(train, classify):
     name = "classifier.weight"
     assert not torch.equal(members[0][name], members[1][name])
     assert torch.allclose(whole[name], sum(member[name] for member in members) / 3, atol=1e-7)
+
+
+def test_thresholds_of_sets_of_labels_are_chosen_anew_for_the_mean(small_bert, classify, tmp_path):
+    rows = labelled(range(24)).assign(labels=lambda frame: frame["label"].map(lambda label: json.dumps([label])))
+    data = tmp_path / "data"
+    tables.write_split(data, "sets", "train", rows.drop(columns="label"), task="multilabel")
+    tables.write_table_info(data, "sets", task="multilabel", labels=sorted(WORDS), licences={"tests": "Apache-2.0"})
+    task = get_task("multilabel")
+    fields = {"task": "multilabel", "table": "sets", "validation_share": 0.4, "num_steps": 6}
+    recipe = together(Finetune(**{**classify.model_dump(), **fields}), "average_weights", 2)
+    done = finetune(recipe, data_dir=data, weights_dir=small_bert, run_dir=tmp_path / "run")
+    model, tokenizer = load_trained(done.model_dir, task=task)
+    chosen = dict(model.config.thresholds)
+    _, held_out = split_off(training_rows(recipe, data_dir=data), recipe)
+    task.settle(model, tokenizer, held_out)
+    first = load_trained(done.model_dir.parent / "member-0" / "model", task=task)[0].config.thresholds
+    assert chosen == model.config.thresholds != first
 
 
 def test_adapters_are_averaged_once_they_are_merged(train, write_lines):

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import people, widgets
+from dashboard import people, why, widgets
 from dashboard.records import Seat, StoreError, Turn
 from dashboard.state import memory, stores
 from dashboard.text import Words
@@ -62,6 +62,7 @@ def _turn(turn: Turn, say: Words, *, number: int) -> None:
                     widgets.note(say("talk.cited", number=one.number, document=one.document))
                     st.text(one.text)
         _rating(turn, say, number=number)
+        why.show(turn.answered, say)
 
 
 def _rating(turn: Turn, say: Words, *, number: int) -> None:

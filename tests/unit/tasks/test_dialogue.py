@@ -139,3 +139,20 @@ def test_questions_are_made_of_parameter_lists_and_their_answers_are_in_the_pass
             assert without_citations(target) in asked.passages[cited(target)[0] - 1]
     assert {(1, False), (1, True)} <= kinds
     assert json.loads(TASK.example)["turns"]
+
+
+@pytest.mark.parametrize("asked", [r"Who is \"it\"?", r"\u4f60 \ud83d\ude00 né"])
+def test_every_token_of_a_prompt_knows_where_its_letters_stand_in_the_conversation(asked, tokenizer):
+    raw = r'{"turns": ["One?", "Two [1]", "ASKED"], "passages": ["a\nb  c."], "system": "Be short. "}'
+    text = raw.replace("ASKED", asked)
+    (ids,) = TASK.prompts([text], tokenizer)
+    places = TASK.places(text, tokenizer)
+    assert len(places) == len(ids)
+    covered = sorted({i for start, end in filter(None, places) for i in range(start, end)})
+    assert "".join("".join(text[i] for i in covered).split()) == f"One?Two[1]{asked.replace(' ', '')}abc.Beshort."
+    turn = text.index(asked)
+    assert [i for i in covered if turn <= i < turn + len(asked)] == list(range(turn, turn + len(asked)))
+    plain = 'no conversation {"turns'
+    assert {i for start, end in filter(None, TASK.places(plain, tokenizer)) for i in range(start, end)} == set(
+        range(len(plain))
+    )

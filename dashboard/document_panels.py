@@ -52,10 +52,14 @@ def _drawn(graph: str, say: Words) -> None:
     if not shown.relations:
         widgets.note(say("documents.unknown", entity=entity))
         return
-    st.graphviz_chart(documents.dot(shown, centre=entity), width="stretch")
+
+    def named(kind: str) -> str:
+        return say(f"relation.{kind}")
+
+    st.graphviz_chart(documents.dot(shown, centre=entity, named=named), width="stretch")
     heads = tuple(say(f"documents.column.{name}") for name in ("relation", "sentence", "document"))
     rows = [
-        (f"{shown.names[one.subject]} → {one.type.replace('_', ' ')} → {shown.names[one.object]}", one.sentence[:160],
+        (f"{shown.names[one.subject]} → {named(one.type)} → {shown.names[one.object]}", one.sentence[:160],
          one.document)
         for one in shown.relations
     ]  # fmt: skip

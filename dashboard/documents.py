@@ -1,6 +1,7 @@
 """The documents of the workspace and its knowledge graphs, as the data page asks for them."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from components.knowledge import Graph, Relation, entity_id
 from components.knowledge_files import graph_path, load
 from components.retrieval.index import index_of
-from components.retrieval.ranking import cite, retrieve, see_also
+from components.retrieval.ranking import cite_each, retrieve, see_also
 from dashboard.replies import translated
 
 if TYPE_CHECKING:
@@ -59,8 +60,9 @@ def search(settings: "Settings", query: str, *, graph: str) -> Hits:
     """
     with translated("data", "the index"):
         known = _graph(settings, graph) if graph else None
-        found = retrieve(index_of(settings), query, most=MOST, graph=known)
-        hits = tuple(Hit(one.passage.document, cite(one, query).sentence, one.passage.text) for one in found)
+        found = retrieve(index_of(settings), query, most=2 * MOST, graph=known)
+        cited = cite_each(found, query, most=MOST)
+        hits = tuple(Hit(one.passage.document, place.sentence, one.passage.text) for one, place in cited)
         near = see_also(known, list(dict.fromkeys(hit.document for hit in hits))) if known else []
         return Hits(hits, tuple((document, ", ".join(shared[:3])) for document, _, shared in near))
 
@@ -89,15 +91,14 @@ def _one_a_pair(relations: list[Relation]) -> list[Relation]:
     return list({(one.subject, one.type, one.object): one for one in reversed(relations)}.values())[::-1]
 
 
-def dot(shown: Drawn, *, centre: str) -> str:
-    """For Graphviz: a box an entity, an arrow a relation."""
+def dot(shown: Drawn, *, centre: str, named: Callable[[str], str] = str) -> str:
+    """For Graphviz: a box an entity, an arrow a relation, which `named` puts into the page's language."""
     lines = ["digraph {", 'graph [rankdir=LR bgcolor="transparent"]', 'node [shape=box style="rounded" fontsize=11]']
     middle = entity_id(centre)
     for key, name in sorted(shown.names.items()):
         lines.append(f"{_quoted(key)} [label={_quoted(name)}{' penwidth=2.5' if key == middle else ''}]")
     for one in shown.relations:
-        label = one.type.replace("_", " ")
-        lines.append(f"{_quoted(one.subject)} -> {_quoted(one.object)} [label={_quoted(label)} fontsize=9]")
+        lines.append(f"{_quoted(one.subject)} -> {_quoted(one.object)} [label={_quoted(named(one.type))} fontsize=9]")
     return "\n".join([*lines, "}"])
 
 

@@ -38,7 +38,7 @@ def search(
     """
     from components import assets
     from components.retrieval.index import index_of
-    from components.retrieval.ranking import cite, minilm, retrieve, see_also
+    from components.retrieval.ranking import cite_each, minilm, retrieve, see_also
 
     settings = read_settings()
     if not query.strip():
@@ -46,10 +46,9 @@ def search(
     known = _graph(graph, settings)
     index = index_of(settings, tables=tuple(table or ()))
     embed = minilm(assets.weights("minilm", settings=settings)) if meaning else None
-    found = retrieve(index, query, most=most, graph=known, embed=embed)
+    found = retrieve(index, query, most=2 * most, graph=known, embed=embed)
     rows: list[dict[str, Any]] = []
-    for one in found:
-        place = cite(one, query)
+    for one, place in cite_each(found, query, most=most):
         rows.append({"document": place.document, "sentence": place.sentence, "start": place.start,
                      "source": place.source, "licence": place.licence, "text": one.passage.text})  # fmt: skip
     documents = list(dict.fromkeys(row["document"] for row in rows))

@@ -106,6 +106,15 @@ def cite(found: Found, question: str, *, answer: str = "") -> Citation:
     return Citation(passage.document, text[a:b], passage.start + a, passage.source, passage.licence)
 
 
+def cite_each(found: Sequence[Found], question: str, *, most: int) -> list[tuple[Found, Citation]]:
+    """The first passages with the sentence that each is shown by; one whose sentence is there already is left out."""
+    shown: dict[str, tuple[Found, Citation]] = {}
+    for one in found:
+        place = cite(one, question)
+        shown.setdefault(" ".join(place.sentence.split()).casefold(), (one, place))
+    return list(shown.values())[:most]
+
+
 def see_also(graph: Graph, documents: Sequence[str], *, most: int = 5) -> list[tuple[str, float, list[str]]]:
     """Documents related to those that were found, by the rare things that they speak of: what to read next."""
     best: dict[str, tuple[str, float, list[str]]] = {}

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from components.knowledge import RELATIONS
 from dashboard.text import STRINGS, Words, signed
 
 ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
     r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.(state|by|outcome|cancel|retry)|trigger|ahead|evolution\.measured|line\.verdict|"
-    r"models\.role|role|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|data\.(done|diff|made_by)|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit|curves|documents\.column|mistakes\.column|files\.column)\."
+    r"models\.role|role|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|data\.(done|diff|made_by)|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit|curves|documents\.column|relation|mistakes\.column|files\.column)\."
 )
 
 
@@ -27,6 +28,10 @@ def test_both_languages_have_the_same_keys() -> None:
 def test_both_languages_fill_in_the_same_values() -> None:
     different = {key for key, text in STRINGS["en"].items() if placeholders(text) != placeholders(STRINGS["zh"][key])}
     assert not different
+
+
+def test_every_relation_of_a_graph_has_its_words() -> None:
+    assert {f"relation.{kind}" for kind in RELATIONS} <= set(STRINGS["en"])
 
 
 def test_no_string_is_empty() -> None:

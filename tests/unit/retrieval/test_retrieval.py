@@ -10,9 +10,9 @@ import pytest
 from components.data.tables import write_split, write_table_info
 from components.errors import DataStoreError, UsageError
 from components.knowledge import Graph
-from components.retrieval.index import Index, build
+from components.retrieval.index import Found, Index, build
 from components.retrieval.passages import Passage, cut, default_tables, passages_of, sentence_spans, words
-from components.retrieval.ranking import cite, retrieve, see_also
+from components.retrieval.ranking import cite, cite_each, retrieve, see_also
 
 DOCUMENTS = {
     "fig.md": "A banyan is a fig tree. It drops roots from its branches. The roots become trunks after some years.",
@@ -150,3 +150,10 @@ def test_a_damaged_index_says_what_to_do(tmp_path):
 
 def test_the_engine_here_has_full_text_search():
     assert "ENABLE_FTS5" in {row[0] for row in sqlite3.connect(":memory:").execute("PRAGMA compile_options")}
+
+
+def test_a_sentence_that_several_passages_hold_is_shown_once():
+    texts = ["Oaks bear acorns. Figs do not.", "Oaks  bear acorns. Pines bear cones.", "Acorns are eaten."]
+    found = [Found(Passage(f"{i}.md", 0, text), 1.0, i) for i, text in enumerate(texts)]
+    shown = cite_each(found, "What do oaks bear as acorns?", most=2)
+    assert [(one.passage.document, place.document) for one, place in shown] == [("0.md", "0.md"), ("2.md", "2.md")]

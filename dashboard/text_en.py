@@ -317,6 +317,7 @@ EN: Mapping[str, str] = {
     "flow.evaluate": "Evaluate",
     "flow.promote": "Promote",
     "flow.collect_feedback": "Collect feedback",
+    "flow.look": "Look at every table",
     "flow.retrain": "Retrain",
     "flow.loop": "The whole loop",
     "flow.rate": "Scripted rater",

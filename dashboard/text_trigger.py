@@ -20,6 +20,10 @@ TRIGGER: Mapping[str, tuple[str, str]] = {
         "but the last retraining ended {ago} ago, and the next may begin in {left}",
         "但上次重新训练结束于 {ago}前，{left}后才能再次开始",
     ),
+    "trigger.lost": (
+        "but {count} in a row came to nothing, the last {ago} ago, and the next may begin in {left}",
+        "但已连续 {count} 次没有结果，上次在 {ago}前，{left}后才能再次开始",
+    ),
     "trigger.ceiling": (
         "but {count} in a day is the most, and there were {today}",
         "但一天最多 {count} 次，今天已有 {today} 次",
@@ -46,6 +50,7 @@ TRIGGER: Mapping[str, tuple[str, str]] = {
     "trigger.span.days": ("{count} days", "{count} 天"),
     "runs.outcome.NotEnoughFeedback": ("not enough yet", "反馈不足"),
     "runs.outcome.AlreadyRetraining": ("already at work", "已在进行"),
+    "runs.outcome.BackingOff": ("waits after a failure", "失败后暂缓"),
     "runs.outcome.Resting": ("resting", "间歇中"),
     "runs.outcome.CeilingReached": ("ceiling reached", "已达上限"),
     "runs.outcome.NotWorthIt": ("not worth it", "得不偿失"),

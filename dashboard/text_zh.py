@@ -292,6 +292,7 @@ ZH: Mapping[str, str] = {
     "flow.evaluate": "评测",
     "flow.promote": "晋升",
     "flow.collect_feedback": "收集反馈",
+    "flow.look": "逐表检查",
     "flow.retrain": "重新训练",
     "flow.loop": "完整闭环",
     "flow.rate": "脚本评分员",

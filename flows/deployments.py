@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
+from components.ledger.attempts import LOOK_AGAIN
 from flows.policies import trigger
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ TAG = "banyan"
 
 NIGHTLY = "nightly"
 """The schedule that is made with the first registration."""
+
+FORMERLY_NIGHTLY = "retrain/cpu"
+"""The deployment that had this schedule when only one table was looked at: where it stands there it is moved."""
 
 MAX_ATTEMPTS = 4
 """How often a run that lost its process is started in all, before it stays Crashed."""
@@ -52,8 +56,6 @@ class Deployment:
     pool: Literal["cpu", "gpu"] = "cpu"
     cron: str | None = None
     """In UTC."""
-    scheduled_table: str = ""
-    """Of the runs that the schedule starts."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,12 @@ BELLS = (
         "banyan.table.",
     ),
     Bell(
+        "what was put off starts a retraining",
+        "The ledger rings when its time has come: after a pause, a failure, or another retraining.",
+        LOOK_AGAIN,
+        "banyan.table.",
+    ),
+    Bell(
         "a failed canary starts a retraining",
         "The journal rings at a roll-back; the retraining begins where it was the watch's, and the trigger wants it.",
         "banyan.model.rolled-back",
@@ -110,8 +118,9 @@ DEPLOYMENTS = (
     Deployment("flows.promote.promote"),
     Deployment("flows.verify.verify"),
     Deployment("flows.collect_feedback.collect_feedback"),
-    # In case no bell rings: it counts for itself and ends quietly when there is not enough.
-    Deployment("flows.retrain.retrain", cron="17 3 * * *", scheduled_table="library"),
+    # In case no bell rings: each table counts for itself and ends quietly when there is not enough.
+    Deployment("flows.look.look", cron="17 3 * * *"),
+    Deployment("flows.retrain.retrain"),
     Deployment("flows.loop.loop"),
     *(Deployment(entrypoint, pool="gpu") for entrypoint in TRAININGS),
 )
@@ -175,24 +184,17 @@ def _register_deployment(client: "SyncPrefectClient", flow: "Flow[..., Any]", de
 
     known = _known(client, f"{flow.name}/{deployment.pool}")
     # Prefect replaces what it is not told of. A schedule that operators made, paused or removed stays as they left it.
+    kept = [(one, one.parameters) for one in (known.schedules if known else ()) if one.slug != NIGHTLY]
+    if deployment.cron is not None:
+        before = known or _known(client, FORMERLY_NIGHTLY)
+        kept += [(one, nightly()) for one in (before.schedules if before else ()) if one.slug == NIGHTLY]
     schedules = [
-        DeploymentScheduleCreate(
-            schedule=one.schedule,
-            active=one.active,
-            parameters=by_itself(deployment.scheduled_table) if one.slug == NIGHTLY else one.parameters,
-            slug=one.slug,
-        )
-        for one in (known.schedules if known else ())
+        DeploymentScheduleCreate(schedule=one.schedule, active=one.active, parameters=given, slug=one.slug)
+        for one, given in kept
     ]
-    if deployment.cron is not None and known is None:
-        schedules.append(
-            DeploymentScheduleCreate(
-                schedule=CronSchedule(cron=deployment.cron, timezone="UTC"),
-                active=True,
-                parameters=by_itself(deployment.scheduled_table),
-                slug=NIGHTLY,
-            )
-        )
+    if deployment.cron is not None and before is None:
+        schedule = CronSchedule(cron=deployment.cron, timezone="UTC")
+        schedules.append(DeploymentScheduleCreate(schedule=schedule, active=True, parameters=nightly(), slug=NIGHTLY))
     return client.create_deployment(
         flow_id=client.create_flow(flow),
         name=deployment.pool,
@@ -215,6 +217,11 @@ def _known(client: "SyncPrefectClient", name: str) -> "DeploymentResponse | None
         return client.read_deployment_by_name(name)
     except ObjectNotFound:
         return None
+
+
+def nightly() -> dict[str, Any]:
+    """Parameters of the nightly look at every table."""
+    return {"trigger": trigger().model_dump(mode="json")}
 
 
 def by_itself(table: object) -> dict[str, Any]:

@@ -283,7 +283,10 @@ def assets_of(source: Source) -> tuple[str, ...]:
 
 
 def let_go(flow: "Flow[..., Any]", flow_run: "FlowRun", state: "State[Any]") -> None:  # noqa: ARG001
-    """A retraining that failed gives its claim back, so that the next bell is heard."""
-    from components.feedback.retraining import release
+    """A retraining that failed or was cancelled is kept as one, and gives its claim back."""
+    from components.feedback.retraining import give_up
 
-    release(flow_run.parameters["table"], holder=str(flow_run.id), settings=load_settings())
+    said = (state.message or "").removeprefix("Flow run encountered an exception: ").split("\n")[0][:240]
+    outcome: Literal["cancelled", "failed"] = "cancelled" if state.is_cancelled() else "failed"
+    table = flow_run.parameters["table"]
+    give_up(table, holder=str(flow_run.id), outcome=outcome, error=said, settings=load_settings())

@@ -33,7 +33,7 @@ def retrain(
     """
     with policies.fresh(force):
         steps.adopt(data)
-        claim = steps.claim(table, trigger, cut, force)
+        claim = steps.hold(table, steps.claim(table, trigger, cut, force))
         shown.line(f"{claim.outcome}: {claim.reason}")
         if claim.outcome != "Granted":
             return Completed(name=claim.outcome, message=claim.reason)

@@ -11,14 +11,12 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
-from prefect.events import emit_event
 from prefect.logging import get_run_logger
 
 from components.data import versioning
 from components.errors import ServiceDown
 from components.evaluation.candidate import Judgement
 from components.feedback.retraining import Collected
-from components.recipes import TriggerPolicy
 from components.refs import DataRef, ModelRef
 from components.settings import load_settings
 from components.supervisor import addresses
@@ -102,16 +100,6 @@ def report(ref: DataRef) -> str:
     except ServiceDown:  # a worker elsewhere is not told the dashboard's address
         return "Validation report: on the dashboard's page of data"
     return f"[Validation report]({where}/data?version={ref.version})"
-
-
-def ring(before: DataRef | None, now: DataRef, policy: TriggerPolicy) -> None:
-    """Tells Prefect of tables that have changed, where the installation retrains on new data; the retraining looks."""
-    if before is None or not (policy.on_new_data or policy.maximum_drift is not None):
-        return
-    for table, sha256 in now.tables.items():
-        if before.tables.get(table, sha256) != sha256:
-            resource = {"prefect.resource.id": f"banyan.table.{table}", "banyan.table": table}
-            emit_event("banyan.data.changed", resource, payload={"from": before.version, "to": now.version})
 
 
 def searched(found: "Found") -> "Found":

@@ -46,7 +46,7 @@ def ingest(recipe: Ingest) -> DataRef:
     before = versioning.head(settings)
     names, models = partial(find_names, settings=settings), partial(open_model, settings=settings)
     made = versioning.ingest(recipe, settings=settings, progress=shown.line, names=names, models=models)
-    shown.ring(before, made, policies.trigger())
+    retraining.ring(before, made, trigger=policies.trigger(), settings=settings)
     return shown.data(made)
 
 
@@ -213,6 +213,13 @@ def claim(table: str, trigger: TriggerPolicy | None, cut: int | None, force: boo
     )
 
 
+# Without a cache, as every run of the process is to hold it: a claim is given back when the run fails.
+@step(**_TRIED, cache_policy=NO_CACHE, task_run_name="hold the claim on {table}")
+def hold(table: str, claimed: Claim) -> Claim:
+    """The claim, if it is still ours or free: tried again by somebody, or taken up after the machine was off."""
+    return retraining.hold(table, claimed=claimed, holder=str(flow_run.id), settings=load_settings())
+
+
 @step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="collect the feedback on {table}")
 def collect(table: str, cut: int | None, recipe: Finetune, may_be_empty: bool = False) -> Collected:
     """Screened, admitted rows as a data version; refused ones with their reason."""
@@ -241,11 +248,10 @@ def tell_preferred(recipe: Preference, data: DataRef, model: ModelRef) -> int:
     return retraining.tell_preferred(recipe, data=data, model=model, settings=load_settings())
 
 
-@step(**_TRIED, task_run_name="close the cut")
+@step(**_TRIED, cache_policy=NO_CACHE, task_run_name="close the cut")
 def consume(collected: Collected, judgement: Judgement | None) -> None:
     """What lay below the cut has had its verdict; the next retraining may begin."""
-    retraining.consume(collected, judgement=judgement, settings=load_settings())
-    retraining.release(collected.table, holder=str(flow_run.id), settings=load_settings())
+    retraining.consume(collected, judgement=judgement, holder=str(flow_run.id), settings=load_settings())
 
 
 @step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="where {table} is retrained")
@@ -278,6 +284,19 @@ def rate(recipe: Rater) -> RaterReport:
     settings = load_settings()
     with shown.timed("rate"), shown.counted(f"rate {recipe.table}") as progress:
         return rater.rate(recipe, settings=settings, gateway_url=addresses(settings).gateway, progress=progress)
+
+
+@step(**_TRIED, cache_policy=NO_CACHE, task_run_name="tables with a champion")
+def tables_with_champion() -> list[str]:
+    """All of them, by name."""
+    return candidate.tables_with_champion(settings=load_settings())
+
+
+@step(**_CACHED, cache_key_fn=policies.of_this_run, task_run_name="ask for {table}")
+def ask(table: str, trigger: TriggerPolicy) -> str:
+    """A retraining that looks whether it is to begin; its run's id."""
+    given = {"table": table, "trigger": trigger}
+    return waiting.start("retrain/cpu", given, key=f"{flow_run.id}:{table}")
 
 
 # ---------------------------------------------------------------- the loop

@@ -14,7 +14,7 @@ from prefect.utilities.callables import get_call_parameters
 from pydantic import BaseModel
 
 from components.errors import GatewayUnavailable, NoChampion, StackError
-from components.ledger.outbox import lease_name
+from components.ledger.attempts import lease_name
 from components.ledger.store import Ledger
 from components.recipes import TriggerPolicy
 from components.registry import Registry, model_name

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
+from components.ledger.attempts import Lost
 from components.settings import Workspace, load_settings
 from components.supervisor import leftovers
 from flows.deployments import MAX_ATTEMPTS
@@ -39,7 +40,7 @@ RUN_ID = "PREFECT__FLOW_RUN_ID"
 
 LOOK_EVERY_SECONDS = 2.0
 CLAIMS_EVERY = 5
-"""Looks: how often claims of runs that are over are looked for."""
+"""Looks: how often claims are looked after; at the first one, too, for those that lapsed while the machine was off."""
 PATIENCE = timedelta(seconds=20)
 """How long a run may be Pending, or Running, and have no process yet: it is being started."""
 SETTLED = timedelta(seconds=4)
@@ -96,7 +97,7 @@ def take_up(
         process = living.get(str(run.id))
         is_crashed = run.state is not None and run.state.is_crashed()
         if is_crashed and run.run_count >= MAX_ATTEMPTS:
-            _let_go(str(run.id), str(run.parameters.get("table", "")))
+            _let_go(str(run.id), str(run.parameters.get("table", "")), "crashed")
             continue
         if is_crashed and not (age > SETTLED and seen[_state_id(run)].at_first + age < FORGOTTEN):
             continue
@@ -108,7 +109,8 @@ def take_up(
         state = _next_state(run)
         client.set_flow_run_state(run.id, state, force=True)
         if state.is_final():
-            _let_go(str(run.id), str(run.parameters.get("table", "")))
+            outcome: Lost = "cancelled" if state.is_cancelled() else "crashed"
+            _let_go(str(run.id), str(run.parameters.get("table", "")), outcome)
         taken[run.name] = state.name or state.type.value
     return taken
 
@@ -203,22 +205,21 @@ def _next_state(run: "FlowRun") -> "State":
 
 
 @functools.lru_cache(maxsize=256)  # once a run: what raises is not kept, and tried again
-def _let_go(run_id: str, table: str) -> None:
+def _let_go(run_id: str, table: str, outcome: Lost) -> None:
     """Gives back what a retraining claimed that is given up here: its own hooks died with its process."""
     if not table:
         return
-    from components.ledger.outbox import lease_name
     from components.ledger.store import Ledger
 
     with Ledger(load_settings()) as ledger:
-        ledger.release(lease_name(table), holder=run_id)
+        ledger.give_up(table, run_id=run_id, outcome=outcome)
 
 
 def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> None:
     """Looks every two seconds, until `stop`; a server that is away is looked for again."""
     from prefect.client.orchestration import get_client
 
-    from flows.claims import give_back
+    from flows.claims import look_after as look_after_claims
 
     settings = load_settings()
     seen: dict[str, Sighting] = {}
@@ -232,7 +233,7 @@ def look_after(workspace: Workspace, *, pool: str, stop: threading.Event) -> Non
                     _tell(take_up(client, pool=pool, living=living, patience=PATIENCE, seen=seen))
                     for name in bring_forward(client, pool=pool, living=living):
                         print(f"run {name!r} was scheduled for a time that the clock no longer says: now", flush=True)
-                    for table in give_back(client, settings=settings) if num_looks % CLAIMS_EVERY == 0 else ():
+                    for table in look_after_claims(client, settings=settings) if num_looks % CLAIMS_EVERY == 1 else ():
                         print(f"the claim on the feedback of {table} is free: who held it is over", flush=True)
         except Exception as err:  # an edge: whatever it is, the worker itself must go on
             print(f"cannot look after the runs: {err!r}", flush=True)

@@ -238,6 +238,16 @@ def recipe_of(table: str, *, settings: Settings) -> Finetune:
     return _recipe(chosen)
 
 
+def tables_with_champion(*, settings: Settings) -> list[str]:
+    """Tables whose model has passed the gate, by name.
+
+    Raises:
+        RegistryUnavailable: MLflow does not answer.
+    """
+    names = Registry(addresses(settings).mlflow).champions()
+    return [name.removeprefix(model_name("")) for name in names if name.startswith(model_name(""))]
+
+
 def find(table: str, version: int | None, *, settings: Settings) -> ModelRef:
     """A version of the table's model; by default the champion.
 

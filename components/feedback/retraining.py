@@ -11,7 +11,7 @@ from components.errors import DataStoreError, MappingError, RecipeError, Version
 from components.evaluation.candidate import Judgement
 from components.feedback import fates, preferences, triggers
 from components.feedback.curation import rows_for_training
-from components.ledger.outbox import lease_name
+from components.ledger.attempts import LEASE_SECONDS, AttemptCause, Lost, lease_name
 from components.ledger.store import Ledger
 from components.recipes import Finetune, Preference, ScreeningPolicy, TriggerPolicy
 from components.refs import DataRef, ModelRef
@@ -24,8 +24,7 @@ from components.training.recipes import CHAMPION
 
 log = logging.getLogger(__name__)
 
-LEASE_SECONDS = 7200.0
-"""How long the bell stays silent at most for a retraining that died without giving its claim back."""
+DATA_CHANGED = "banyan.data.changed"
 
 
 class Claim(BaseModel):
@@ -33,9 +32,12 @@ class Claim(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    outcome: Literal["Granted", "NotEnoughFeedback", "AlreadyRetraining", "Resting", "CeilingReached", "NotWorthIt"]
+    outcome: Literal[
+        "Granted", "NotEnoughFeedback", "AlreadyRetraining", "BackingOff", "Resting", "CeilingReached", "NotWorthIt"
+    ]
     reason: str
     """Why, or why not, with the numbers; for a person."""
+    cause: AttemptCause = "asked"
     needs_feedback: bool = True
     """False where something else is the cause: then no row need be admitted."""
     cut: int = 0
@@ -61,6 +63,9 @@ def claim(
 ) -> Claim:
     """Counts, and keeps others from beginning the same.
 
+    A bell that was rung for something else than feedback is rung again when the answer may be another: nobody else
+    would know that there is still a reason.
+
     Args:
         trigger: what is enough, and what is too much; None: somebody asked, and anything new is enough.
         cut: a cut of before: the same cut gives the same weights, whatever has come since.
@@ -68,34 +73,72 @@ def claim(
     """
     with Ledger(settings) as ledger:
         pending = ledger.pending(table)
-        reason = f"{pending.count} rows of feedback on {table} since the last retraining"
-        needs_feedback = True
+        reason, cause = f"{pending.count} rows of feedback on {table} since the last retraining", None
         if cut is not None or force:
             reason = f"somebody asked for it, {'anew' if force else f'on the feedback up to {cut}'}; {reason}"
         elif trigger is not None:
             decision = triggers.decide(trigger, triggers.look(table, trigger, ledger=ledger, settings=settings))
-            reason, needs_feedback = f"{table}: {decision.reason}", decision.cause == "feedback"
+            reason, cause = f"{table}: {decision.reason}", decision.cause
             if not decision.starts:
+                if decision.again_at is not None and cause != "feedback":
+                    ledger.look_again(table, at=decision.again_at)
                 return Claim(outcome=decision.outcome, reason=reason)
         elif not pending.count:
             return Claim(outcome="NotEnoughFeedback", reason=f"no feedback on {table} waits; 1 row is enough")
         if not ledger.lease(lease_name(table), holder=holder, seconds=LEASE_SECONDS):
-            return Claim(outcome="AlreadyRetraining", reason=f"another retraining of {table} is at work")
+            if cause not in (None, "feedback"):
+                ledger.look_again(table, at=ledger.now())  # delivered when the other is over
+            return _taken(table)
         cut = ledger.cut() if cut is None else cut
-        return Claim(outcome="Granted", reason=reason, needs_feedback=needs_feedback, cut=cut)
+        needs_feedback = cause in (None, "feedback")
+        return Claim(outcome="Granted", reason=reason, cause=cause or "asked", needs_feedback=needs_feedback, cut=cut)
 
 
-def release(table: str, *, holder: str, settings: Settings) -> None:
-    """Lets the next retraining of the table begin; nothing happens when the claim is not `holder`'s."""
+def hold(table: str, *, claimed: Claim, holder: str, settings: Settings) -> Claim:
+    """The claim, where it is still `holder`'s or free; else AlreadyRetraining. From here on it is an attempt.
+
+    What was claimed was given back when the run failed, and somebody tries it again; or it lapsed while the machine
+    was off.
+    """
+    if claimed.outcome != "Granted":
+        return claimed
     with Ledger(settings) as ledger:
-        ledger.release(lease_name(table), holder=holder)
+        if not ledger.lease(lease_name(table), holder=holder, seconds=LEASE_SECONDS):
+            return _taken(table)
+        ledger.begin_attempt(table, run_id=holder, cause=claimed.cause)
+    return claimed
+
+
+def _taken(table: str) -> Claim:
+    return Claim(outcome="AlreadyRetraining", reason=f"another retraining of {table} is at work")
+
+
+def give_up(table: str, *, holder: str, outcome: Lost, error: str, settings: Settings) -> None:
+    """A retraining came to nothing: kept, so that the next waits, and its claim given back.
+
+    One that failed before it had its claim counts as well: it would be rung for every minute.
+    """
+    with Ledger(settings) as ledger:
+        ledger.begin_attempt(table, run_id=holder, cause="unknown")
+        ledger.give_up(table, run_id=holder, outcome=outcome, error=error)
 
 
 def pass_on(table: str, *, holder: str, to: str, settings: Settings) -> None:
     """Gives a claim to another run, which may wait long for a worker: no third one begins meanwhile."""
-    release(table, holder=holder, settings=settings)
     with Ledger(settings) as ledger:
-        ledger.lease(lease_name(table), holder=to, seconds=LEASE_SECONDS)
+        ledger.pass_on(table, holder=holder, to=to)
+
+
+def ring(before: DataRef | None, now: DataRef, *, trigger: TriggerPolicy, settings: Settings) -> list[str]:
+    """Leaves word of tables that have changed, where a table's data can be a cause; which. The retraining looks."""
+    if before is None or not (trigger.on_new_data or trigger.maximum_drift is not None):
+        return []
+    changed = [table for table, sha256 in now.tables.items() if before.tables.get(table, sha256) != sha256]
+    if changed:
+        with Ledger(settings) as ledger:
+            for table in changed:
+                ledger.ring(DATA_CHANGED, table, {"from": before.version, "to": now.version})
+    return changed
 
 
 def collect(
@@ -206,12 +249,14 @@ def tell_preferred(recipe: Preference, *, data: DataRef, model: ModelRef, settin
     return len(ids)
 
 
-def consume(collected: Collected, *, judgement: Judgement | None, settings: Settings) -> None:
-    """Closes the cut: what lies below it has had its verdict, or was refused whole."""
+def consume(collected: Collected, *, judgement: Judgement | None, holder: str, settings: Settings) -> None:
+    """Closes the cut: what lies below it has had its verdict, or was refused whole. The next retraining may begin."""
     with Ledger(settings) as ledger:
         outcome = judgement.verdict.verdict if judgement else "refused"
         model = judgement.challenger if judgement else None
         ledger.consume(collected.table, collected.cut, outcome=outcome, model=model)
+        ledger.end_attempt(holder, outcome=outcome, model=model)
+        ledger.release(lease_name(collected.table), holder=holder)
 
 
 def tell(collected: Collected, *, model: ModelRef, recipe: Finetune, settings: Settings) -> dict[str, Any]:

@@ -6,18 +6,15 @@ or rung for nothing changes nothing.
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from sqlalchemy import func, select
 
-from components.data import versioning
-from components.data.drift import drifts
-from components.data.tables import read_split, table_info, target_column
-from components.ledger.schema import feedback
+from components.ledger.attempts import Attempt, num_lost_in_a_row, pause_after
+from components.ledger.schema import Pending, feedback
 from components.ledger.store import Ledger
 from components.recipes import TriggerPolicy
-from components.registry import Registry, model_name
 from components.settings import Settings
 from components.supervisor import addresses
 
@@ -48,10 +45,12 @@ class Facts:
     now: float
     num_waiting: int
     ended_at: tuple[float, ...] = ()
-    """When retrainings of the table ended."""
+    """When retrainings of the table ended, whatever came of them."""
+    num_lost: int = 0
+    """How many of the newest came to nothing (failed, cancelled, lost their process), since one that did not."""
     past: tuple[Past, ...] = ()
     rolled_back: str = ""
-    """The version that the watch took back since the last retraining."""
+    """The version that the watch took back since the last retraining began."""
     is_new_data: bool = False
     """The table's labelled rows are others than the champion was trained on."""
     drift: float = 0.0
@@ -62,10 +61,12 @@ class Facts:
 @dataclass(frozen=True)
 class Decision:
     starts: bool
-    outcome: Literal["Granted", "NotEnoughFeedback", "Resting", "CeilingReached", "NotWorthIt"]
+    outcome: Literal["Granted", "NotEnoughFeedback", "BackingOff", "Resting", "CeilingReached", "NotWorthIt"]
     reason: str
     """One sentence for a person, with the numbers."""
     cause: Cause | None = None
+    again_at: float | None = None
+    """When the answer becomes another by itself, as far as one knows."""
 
 
 def decide(policy: TriggerPolicy, facts: Facts) -> Decision:
@@ -73,15 +74,22 @@ def decide(policy: TriggerPolicy, facts: Facts) -> Decision:
     cause, why = _cause(policy, facts)
     if cause is None:
         return Decision(False, "NotEnoughFeedback", why)
-    last = max(facts.ended_at, default=None)
-    if last is not None and facts.now - last < policy.rest_seconds:
-        left = policy.rest_seconds - (facts.now - last)
-        reason = f"{why}; but the last retraining ended {_span(facts.now - last)} ago, and the next waits {_span(left)}"
-        return Decision(False, "Resting", reason, cause)
-    today = sum(facts.now - at < DAY_SECONDS for at in facts.ended_at)
-    if policy.maximum_a_day is not None and today >= policy.maximum_a_day:
-        reason = f"{why}; but there were {today} retrainings in a day, and {policy.maximum_a_day} are the most"
-        return Decision(False, "CeilingReached", reason, cause)
+    # By absolute difference: where the clock was set back, what ended "later" is not waited for until then.
+    ages = sorted(abs(facts.now - at) for at in facts.ended_at)
+    pause = max(pause_after(facts.num_lost), policy.rest_seconds)
+    if ages and facts.num_lost and ages[0] < pause:
+        lost = f"{facts.num_lost} attempt{'s' if facts.num_lost > 1 else ''} in a row came to nothing"
+        reason = f"{why}; but {lost}, the last {_span(ages[0])} ago, and the next waits {_span(pause - ages[0])}"
+        return Decision(False, "BackingOff", reason, cause, facts.now + pause - ages[0])
+    if ages and ages[0] < policy.rest_seconds:
+        left = policy.rest_seconds - ages[0]
+        reason = f"{why}; but the last retraining ended {_span(ages[0])} ago, and the next waits {_span(left)}"
+        return Decision(False, "Resting", reason, cause, facts.now + left)
+    today = [age for age in ages if age < DAY_SECONDS]
+    if policy.maximum_a_day is not None and len(today) >= policy.maximum_a_day:
+        reason = f"{why}; but there were {len(today)} retrainings in a day, and {policy.maximum_a_day} are the most"
+        again_at = facts.now + DAY_SECONDS - today[policy.maximum_a_day - 1]
+        return Decision(False, "CeilingReached", reason, cause, again_at)
     if cause == "feedback" and policy.minimum_gain_an_hour:
         worth = expected(facts)
         if worth is None:
@@ -146,24 +154,40 @@ def look(table: str, policy: TriggerPolicy, *, ledger: Ledger, settings: Setting
     Raises:
         LedgerError, RegistryUnavailable: a store did not answer.
     """
-    cuts = ledger.cuts(table)
-    since = cuts[-1].at if cuts else 0.0
-    is_new, drift, drift_of = False, 0.0, ""
+    judged = _judged(ledger.attempts(table))
+    facts = counted(table, policy, ledger=ledger)
+    if policy.on_failed_canary:
+        since = judged[-1].started_at if judged else 0.0  # what came later was not known to it
+        facts = replace(facts, rolled_back=_rolled_back(table, since, ledger=ledger))
     if policy.on_new_data or policy.maximum_drift is not None:
-        is_new, drift, drift_of = _data(table, policy, settings=settings)
+        is_new, drift, drift_of = _data(table, policy, judged, settings=settings)
+        facts = replace(facts, is_new_data=is_new, drift=drift, drift_of=drift_of)
+    return facts
+
+
+def counted(table: str, policy: TriggerPolicy, *, ledger: Ledger, pending: Pending | None = None) -> Facts:
+    """What the ledger counts, in milliseconds and without another store: enough to tell whether feedback starts one.
+
+    Raises:
+        LedgerError: it did not answer.
+    """
+    ended = ledger.attempts(table)
     return Facts(
         now=ledger.now(),
-        num_waiting=ledger.pending(table).count,
-        ended_at=tuple(cut.at for cut in cuts),
-        past=tuple(_past(table, ledger=ledger)),
-        rolled_back=_rolled_back(table, since, ledger=ledger) if policy.on_failed_canary else "",
-        is_new_data=is_new,
-        drift=drift,
-        drift_of=drift_of,
+        num_waiting=(pending or ledger.pending(table)).count,
+        ended_at=tuple(one.ended_at for one in ended),
+        num_lost=num_lost_in_a_row(ended),
+        past=tuple(_past(table, ledger=ledger)) if policy.minimum_gain_an_hour else (),
     )
 
 
+def _judged(ended: Sequence[Attempt]) -> list[Attempt]:
+    return [one for one in ended if not one.is_lost]
+
+
 def _past(table: str, *, ledger: Ledger) -> Sequence[Past]:
+    from components.registry import model_name  # with MLflow, 0.8 s
+
     name = model_name(table)
     gains = {row.model_version: row.difference for row in ledger.verdicts(name) if row.against == "champion"}
     costs = [cost.seconds for cost in ledger.costs(subject_name=name) if cost.stage == "train"]
@@ -183,26 +207,42 @@ def _num_rows(table: str, after: int, to: int, *, ledger: Ledger) -> int:
 
 
 def _rolled_back(table: str, since: float, *, ledger: Ledger) -> str:
+    from components.registry import model_name
+
     for entry in reversed(ledger.journal(model_name(table))):
         if entry.at >= since and entry.actor == "watch" and entry.action == "rollback" and entry.state == "done":
             return f"{entry.name} v{entry.from_version}"
     return ""
 
 
-def _data(table: str, policy: TriggerPolicy, *, settings: Settings) -> tuple[bool, float, str]:
-    """Whether the labelled rows differ from the champion's, by how much, and in what."""
+def _data(
+    table: str, policy: TriggerPolicy, judged: Sequence[Attempt], *, settings: Settings
+) -> tuple[bool, float, str]:
+    """Whether the labelled rows differ from those of champion and newest retraining, by how much, and in what.
+
+    A retraining that was rejected has had its verdict on these rows: it is not begun anew for them.
+    """
+    from components.data import versioning
+    from components.data.drift import drifts
+    from components.data.tables import read_split, table_info, target_column
+    from components.registry import Registry, model_name
+
     registry, head = Registry(addresses(settings).mlflow), versioning.head(settings)
     champion = registry.champion(model_name(table))
     if champion is None or head is None or table not in head.tables:
         return False, 0.0, ""
-    known = versioning.manifest(registry.get(champion).data_version, settings=settings).ref
-    before, now = (versioning.path_of(ref, settings) / table / f"{SPLIT}.parquet" for ref in (known, head))
-    if not (before.is_file() and now.is_file()) or before.read_bytes() == now.read_bytes():
+    last = [one for one in judged if one.model_version][-1:]
+    tried = [registry.ref(one.model_name, one.model_version) for one in last]
+    refs = [versioning.manifest(registry.get(one).data_version, settings=settings).ref for one in (champion, *tried)]
+    now, *known = (versioning.path_of(ref, settings) / table / f"{SPLIT}.parquet" for ref in (head, *refs))
+    if not (now.is_file() and known[0].is_file()):
+        return False, 0.0, ""
+    if any(path.is_file() and path.read_bytes() == now.read_bytes() for path in known):
         return False, 0.0, ""
     if policy.maximum_drift is None:
         return True, 0.0, ""
     task = table_info(now.parents[1], table).task
-    frames = [read_split(path.parents[1], table, SPLIT) for path in (before, now)]
+    frames = [read_split(path.parents[1], table, SPLIT) for path in (known[0], now)]
     label = target_column(task)
     found = max(drifts(*frames, label=label), key=lambda one: one.certain)
     return True, found.certain, found.measure

@@ -4,11 +4,12 @@ import contextlib
 import hashlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, create_engine, event, inspect, select, text, update
+from sqlalchemy import Connection, Engine, Table, bindparam, create_engine, event, inspect, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
@@ -100,6 +101,16 @@ class Database:
 def next_value(connection: Connection, name: str) -> int:
     """The counter's next value. Whoever took it holds the counter until the transaction ends (see `counters`)."""
     return int(connection.execute(_TAKE, {"counter": name}).scalar_one())
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Insert the rows that are not there yet, by the table's unique constraints; how many."""
+    if not rows:
+        return 0
+    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    key = next(iter(table.primary_key))
+    statement = make(table).on_conflict_do_nothing().returning(key)  # the rowcount is not to be trusted: psycopg has -1
+    return sum(len(connection.execute(statement, dict(row)).all()) for row in rows)
 
 
 def _prepare_schema(connection: Connection) -> int:

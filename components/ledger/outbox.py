@@ -22,6 +22,8 @@ import httpx
 
 from components import prefect_key
 from components.errors import BanyanError, RegistryUnavailable, ServiceDown
+from components.feedback.triggers import Decision, counted, decide
+from components.ledger.attempts import LOOK_AGAIN, lease_name, table_of
 from components.ledger.journal import Journal
 from components.ledger.schema import OutboxRow, Pending
 from components.ledger.store import Ledger, as_utc
@@ -33,14 +35,11 @@ log = logging.getLogger("banyan.relay")
 READY = "banyan.feedback.ready"
 RING_AGAIN_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 60.0
+HELD_SECONDS = 5.0
+"""Until an event that waits for the end of a retraining is tried again."""
 HOUSEKEEPING_SECONDS = 3600.0
 BATCH = 100
 STOP_SECONDS = 5.0
-
-
-def lease_name(table: str) -> str:
-    """The lease that a retraining of `table` holds while it works: the bell is silent meanwhile."""
-    return f"retrain.{table}"
 
 
 def is_due(pending: Pending, policy: TriggerPolicy, now: float) -> bool:
@@ -56,13 +55,17 @@ def is_due(pending: Pending, policy: TriggerPolicy, now: float) -> bool:
 
 @dataclass
 class Bell:
-    """When one table was last rung for, and for which feedback (by its oldest row's time)."""
+    """When one table was last rung for, for which feedback (by its oldest row's time), and with which answer."""
 
     rung_at: float = float("-inf")
     oldest_at: float | None = None
+    outcome: str = ""
 
-    def is_silent(self, pending: Pending, now: float) -> bool:
-        return pending.oldest_at == self.oldest_at and 0 <= now - self.rung_at < RING_AGAIN_SECONDS
+    def is_silent(self, pending: Pending, answer: Decision, now: float) -> bool:
+        """The same answer again: a yes that came to nothing is rung for every minute, a no once, so that it is seen."""
+        if (pending.oldest_at, answer.outcome) != (self.oldest_at, self.outcome):
+            return False
+        return not answer.starts or 0 <= now - self.rung_at < RING_AGAIN_SECONDS
 
 
 @dataclass
@@ -101,6 +104,12 @@ class Relay:
             self.num_failures = 0
 
     def _deliver(self, rows: Sequence[OutboxRow]) -> None:
+        held = [row for row in rows if row.event == LOOK_AGAIN and self._is_at_work(row)]
+        if held:
+            self.ledger.mark_failed(held, error="a retraining is at work", retry_in_seconds=HELD_SECONDS)
+        rows = [row for row in rows if row not in held]
+        if not rows:
+            return
         if self._post([_as_event(row) for row in rows]):
             self.ledger.mark_delivered(rows)
             return
@@ -111,23 +120,28 @@ class Relay:
                 log.error("Prefect refuses event %s (%s)", row.event_id, row.event)
                 self.ledger.mark_failed([row], error="refused", retry_in_seconds=60.0 * 2 ** min(row.num_attempts, 10))
 
+    def _is_at_work(self, row: OutboxRow) -> bool:
+        return self.ledger.is_leased(lease_name(table_of(row.resource)))
+
     def _ring(self, table: str) -> None:
         pending, now = self.ledger.pending(table), self.now()
         bell = self.bells.setdefault(table, Bell())
-        if not is_due(pending, self.policy, now) or bell.is_silent(pending, now):
+        if not is_due(pending, self.policy, now) or self.ledger.is_leased(lease_name(table)):
             return
-        if self.ledger.is_leased(lease_name(table)):
+        # By what the ledger counts alone. Other causes have bells of their own, and the retraining looks at everything.
+        answer = decide(self.policy, counted(table, self.policy, ledger=self.ledger, pending=pending))
+        if bell.is_silent(pending, answer, now):
             return
         event = {
             "id": str(uuid.uuid4()),
             "occurred": as_utc(now).isoformat(),
             "event": READY,
             "resource": {"prefect.resource.id": f"banyan.table.{table}", "banyan.table": table},
-            "payload": {"unconsumed": pending.count, "cut": pending.cut},
+            "payload": {"unconsumed": pending.count, "cut": pending.cut, "answer": answer.reason},
         }
         if self._post([event]):
-            self.bells[table] = Bell(now, pending.oldest_at)
-            log.info("rang for %s: %d rows of feedback wait", table, pending.count)
+            self.bells[table] = Bell(now, pending.oldest_at, answer.outcome)
+            log.info("rang for %s: %s", table, answer.reason)
 
     def _post(self, events: Sequence[Mapping[str, Any]]) -> bool:
         """False when Prefect refuses the content (4xx); raises httpx.HTTPError when it does not answer."""

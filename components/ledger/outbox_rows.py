@@ -16,6 +16,8 @@ from components.ledger.queries import LedgerQueries
 from components.ledger.schema import Destination, OutboxRow, outbox
 
 _ADD_EVENT = outbox.insert()
+LONGEST_WAIT_SECONDS = 86_400.0
+"""Nothing in the outbox waits longer for its next attempt."""
 
 
 class OutboxRows(LedgerQueries):
@@ -29,8 +31,10 @@ class OutboxRows(LedgerQueries):
 
     def undelivered(self, *, limit: int = 100, to: Destination = "prefect") -> list[OutboxRow]:
         """What is due to be delivered now, oldest first."""
-        # What was never tried is always due: its time lies ahead where the clock was set back.
-        due = (outbox.c.next_attempt_at <= self._now()) | (outbox.c.num_attempts == 0)
+        # What was never tried is always due, and so is what waits too long: their times lie ahead where the clock was
+        # set back.
+        now, at = self._now(), outbox.c.next_attempt_at
+        due = (at <= now) | (outbox.c.num_attempts == 0) | (at > now + LONGEST_WAIT_SECONDS)
         mine = outbox.c.delivered_at.is_(None) & (outbox.c.destination == to)
         columns = [outbox.c[name] for name in OutboxRow.__dataclass_fields__]
         query = select(*columns).where(mine, due).order_by(outbox.c.sequence).limit(limit)
@@ -66,10 +70,12 @@ class OutboxRows(LedgerQueries):
         payload: Mapping[str, Any],
         *,
         destination: Destination = "prefect",
+        not_before: float | None = None,
     ) -> None:
         at = self._now()
-        row = {"event_id": str(uuid.uuid4()), "at": at, "event": event, "num_attempts": 0, "next_attempt_at": at}
-        row |= {"destination": destination}
+        row = {"event_id": str(uuid.uuid4()), "at": at, "event": event, "destination": destination}
+        # What waits for a time counts as tried: what never was is due at once (`undelivered`).
+        row |= {"num_attempts": int(not_before is not None), "next_attempt_at": not_before or at}
         connection.execute(_ADD_EVENT, row | {"resource": dict(resource), "payload": dict(payload)})
 
     def _mirror(

@@ -24,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The newest revision in `migrations/versions`: a change of these tables is a new one there."""
 
 FeedbackKind = Literal["approve", "reject", "correct", "rate", "prefer", "comment"]
@@ -137,6 +137,23 @@ leases = Table(
     Column("holder", String(128), nullable=False),
     Column("until", Double, nullable=False),
 )
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("sequence", serial, primary_key=True, autoincrement=True),
+    Column("table_name", String(64), nullable=False),
+    Column("run_id", String(128), nullable=False, index=True),
+    Column("cause", String(16), nullable=False),
+    Column("started_at", Double, nullable=False),
+    Column("ended_at", Double),
+    Column("outcome", String(32), nullable=False),  # empty while it is at work
+    Column("error", Text, nullable=False),
+    Column("model_name", String(128), nullable=False),
+    Column("model_version", Integer, nullable=False),
+    Index("attempts_by_table", "table_name", "ended_at"),
+)
+"""Retrainings that began, whatever came of them; a cut is only written by one that reached its verdict."""
 
 journal = Table(
     "journal",

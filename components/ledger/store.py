@@ -15,13 +15,12 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
-from sqlalchemy import Connection, Table, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, bindparam, delete, select
 
 from components.errors import UsageError
-from components.ledger.database import Database, next_value
+from components.ledger.attempts import Attempts
+from components.ledger.database import Database, insert_new, next_value
 from components.ledger.kinds import check_kind
-from components.ledger.outbox_rows import OutboxRows
 from components.ledger.pseudonyms import load_key, pseudonym
 from components.ledger.schema import (
     Cost,
@@ -37,7 +36,6 @@ from components.ledger.schema import (
     fates,
     feedback,
     journal,
-    leases,
     looks,
     raw_prompts,
     verdicts,
@@ -82,7 +80,7 @@ class GateVerdict(Protocol):
     def policy(self) -> Any: ...
 
 
-class Ledger(OutboxRows):
+class Ledger(Attempts):
     """The ledger of one installation; threads may share it, each process opens its own.
 
     Every method raises LedgerError when the database does not take or give something.
@@ -174,7 +172,7 @@ class Ledger(OutboxRows):
             "finish_reason": finish_reason,
         }
         with self._database.write() as connection:
-            if not _insert_new(connection, answers, [row]):
+            if not insert_new(connection, answers, [row]):
                 return
             if self._retention_seconds:
                 raw = {"request_id": request_id, "at": at, "text": text, "output": output}
@@ -294,7 +292,7 @@ class Ledger(OutboxRows):
     def append_fates(self, rows: Iterable[Fate]) -> int:
         """Append steps to feedback rows' ways, all or none; how many are new (a retried step adds nothing)."""
         with self._database.write() as connection:
-            return _insert_new(connection, fates, [_fate_row(row) for row in rows])
+            return insert_new(connection, fates, [_fate_row(row) for row in rows])
 
     def fate(self, feedback_id: str, fate: FateName, **details: Any) -> Fate:
         """A `Fate` of now, to be appended."""
@@ -339,33 +337,7 @@ class Ledger(OutboxRows):
             "model_version": model.version if model else 0,
         }
         with self._database.write() as connection:
-            _insert_new(connection, cuts, [row])
-
-    def lease(self, name: str, *, holder: str, seconds: float) -> bool:
-        """Take or renew a lease; False while somebody else holds it. It lapses by itself if its holder dies.
-
-        A retraining holds `retrain.<table>`, so that the relay does not ring for what is being worked on.
-        """
-        now = self._now()
-        row = {"name": name, "holder": holder, "until": now + seconds}
-        with self._database.write() as connection:
-            if _insert_new(connection, leases, [row]):
-                return True
-            free = (leases.c.name == name) & ((leases.c.holder == holder) | (leases.c.until <= now))
-            return connection.execute(update(leases).where(free).values(row)).rowcount == 1
-
-    def release(self, name: str, *, holder: str) -> None:
-        """Give a lease back; nothing happens when it is not `holder`'s."""
-        with self._database.write() as connection:
-            connection.execute(delete(leases).where(leases.c.name == name, leases.c.holder == holder))
-
-    def is_leased(self, name: str) -> bool:
-        return bool(self._all(select(leases.c.name).where(leases.c.name == name, leases.c.until > self._now())))
-
-    def leases(self, prefix: str) -> list[tuple[str, str]]:
-        """Name and holder of the leases that begin so, and have not lapsed."""
-        held = select(leases.c.name, leases.c.holder).where(leases.c.until > self._now())
-        return [(name, holder) for name, holder in self._all(held) if name.startswith(prefix)]
+            insert_new(connection, cuts, [row])
 
     # ------------------------------------------------------------ journal, verdicts, costs
 
@@ -427,9 +399,9 @@ class Ledger(OutboxRows):
         shared = ("at", "model_name", "model_version", "against", "against_version", "verdict")
         seen = {name: row[name] for name in shared} | {"test_set": test_set, "evidence": dict(evidence or {})}
         with self._database.write() as connection:
-            _insert_new(connection, verdicts, [row])
+            insert_new(connection, verdicts, [row])
             if test_set:
-                _insert_new(connection, looks, [seen])
+                insert_new(connection, looks, [seen])
 
     def record_failures(self, counts: Mapping[tuple[float, str, str], int]) -> None:
         """Keep how many requests got no answer: (second since the epoch, table, error) → requests."""
@@ -479,13 +451,3 @@ def as_utc(at: float) -> datetime:
 def _fate_row(row: Fate) -> dict[str, Any]:
     fields = asdict(row)
     return fields | {"effect": None if row.effect is None else dict(row.effect)}
-
-
-def _insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert the rows that are not there yet, by the table's unique constraints; how many."""
-    if not rows:
-        return 0
-    make = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
-    key = next(iter(table.primary_key))
-    statement = make(table).on_conflict_do_nothing().returning(key)  # the rowcount is not to be trusted: psycopg has -1
-    return sum(len(connection.execute(statement, dict(row)).all()) for row in rows)

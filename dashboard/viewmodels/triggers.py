@@ -21,6 +21,11 @@ FRAGMENTS: tuple[tuple[str, str], ...] = tuple(
         ("trigger.data.none", r"no new labelled rows"),
         ("trigger.canary.none", r"nothing was taken back"),
         ("trigger.resting", r"but the last retraining ended (?P<ago>.+) ago, and the next waits (?P<left>.+)"),
+        (
+            "trigger.lost",
+            r"but (?P<count>\d+) attempts? in a row came to nothing, the last (?P<ago>.+) ago, "
+            r"and the next waits (?P<left>.+)",
+        ),
         ("trigger.ceiling", r"but there were (?P<today>\d+) retrainings in a day, and (?P<count>\d+) are the most"),
         ("trigger.unknown", r"nothing is known yet of what a retraining gains here"),
         (

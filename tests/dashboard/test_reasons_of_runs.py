@@ -34,6 +34,8 @@ CASES = [
     ({"on_failed_canary": True}, {"rolled_back": "banyan-library v3", "num_waiting": 7}),
     ({"rest_seconds": 3600.0}, {"num_waiting": 60, "ended_at": (NOW - 600,)}),
     ({"rest_seconds": 3600.0}, {"num_waiting": 60, "ended_at": (NOW - 10,)}),
+    ({}, {"num_waiting": 60, "num_lost": 1, "ended_at": (NOW - 10,)}),
+    ({"rest_seconds": 3600.0}, {"num_waiting": 60, "num_lost": 3, "ended_at": (NOW - 600,)}),
     ({"maximum_a_day": 1}, {"num_waiting": 60, "ended_at": (NOW - 600,)}),
     ({"minimum_gain_an_hour": 0.01}, {"num_waiting": 60}),
     ({"minimum_gain_an_hour": 0.01}, {"num_waiting": 60, "past": (Past(100, 0.02, 600.0),)}),

@@ -30,7 +30,7 @@ def test_prefect_yaml_has_the_nightly_schedule_that_the_stack_registers():
     assert len(schedules) == 1
     entrypoint, schedule = schedules[0]
     assert (entrypoint, schedule["cron"], schedule["timezone"]) == (ours.entrypoint, ours.cron, "UTC")
-    assert schedule["parameters"] == deployments.by_itself(ours.scheduled_table)
+    assert schedule["parameters"] == deployments.nightly()
 
 
 def test_the_work_pools_file_is_what_the_stack_registers():
@@ -81,7 +81,8 @@ def test_the_stack_registers_everything_on_a_real_server(small_stack):
     assert sorted(re.findall(r"deployed (\S+)", done.stdout)) == names()
     told = small_stack.call("GET", "/deployments/name/retrain/cpu")
     assert told["entrypoint"] == "flows.retrain.retrain"
-    assert [one["schedule"]["cron"] for one in told["schedules"]] == ["17 3 * * *"]
+    nightly = small_stack.call("GET", "/deployments/name/look/cpu")["schedules"]
+    assert [one["schedule"]["cron"] for one in nightly] == ["17 3 * * *"]
     assert "Finetune" in str(told["parameter_openapi_schema"])  # the UI shows the recipe's fields
     before = {one["name"]: one["id"] for one in small_stack.call("POST", "/automations/filter", {})}
     subprocess.run([sys.executable, "-m", "flows.deployments"], env=small_stack.env, capture_output=True, check=True)

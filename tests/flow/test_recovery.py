@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from components.ledger.outbox import lease_name
+from components.ledger.attempts import lease_name
 from components.ledger.store import Ledger
 from components.supervisor import leftovers
 from flows.worker import RUN_ID
@@ -94,6 +94,7 @@ def test_a_retraining_that_is_cancelled_or_deleted_before_it_began_gives_its_cla
 
     cancelled, deleted, kept = waiting(), waiting(), waiting()
     with Ledger(small_stack.settings) as ledger:
+        ledger.begin_attempt("one", run_id=cancelled, cause="feedback")
         for table, holder in (("one", cancelled), ("two", deleted), ("three", kept), ("four", "a person")):
             assert ledger.lease(lease_name(table), holder=holder, seconds=7200)
         said = small_stack.call("POST", f"/flow_runs/{cancelled}/set_state", {"state": {"type": "CANCELLED"}})
@@ -103,9 +104,28 @@ def test_a_retraining_that_is_cancelled_or_deleted_before_it_began_gives_its_cla
         while ledger.is_leased(lease_name("one")) or ledger.is_leased(lease_name("two")):
             assert time.monotonic() < deadline, small_stack.log("worker")
             time.sleep(0.2)
-        assert [name for name, _ in ledger.leases(lease_name(""))] == [lease_name("three"), lease_name("four")]
+        assert ledger.leases(lease_name("")) == [(lease_name("four"), "a person"), (lease_name("three"), kept)]
+        assert ledger.attempts("one")[-1].outcome == "cancelled"
         ledger.release(lease_name("four"), holder="a person")
     small_stack.call("DELETE", f"/flow_runs/{kept}")
+
+
+def test_the_claim_of_a_run_that_is_not_over_does_not_lapse(small_stack, tmp_path):
+    """As of one that trains for hours, or waits for hours for a worker of the pool gpu."""
+    run_id = begin(small_stack, tmp_path, num_steps=400)
+    with Ledger(small_stack.settings) as ledger:
+        assert ledger.lease(lease_name("long"), holder=run_id, seconds=0.5)
+        deadline = time.monotonic() + 60
+        while ledger.is_leased(lease_name("long")):  # as it was before anybody looked
+            time.sleep(0.05)
+        while not ledger.is_leased(lease_name("long")):
+            assert time.monotonic() < deadline, small_stack.log("worker")
+            time.sleep(0.1)
+        assert not ledger.lease(lease_name("long"), holder="a second", seconds=60)
+        small_stack.call("POST", f"/flow_runs/{run_id}/set_state", {"state": {"type": "CANCELLING"}})
+        while ledger.leases(lease_name("long")):
+            assert time.monotonic() < deadline, small_stack.log("worker")
+            time.sleep(0.1)
 
 
 def test_the_whole_stack_killed_in_the_middle_finishes_the_run_after_a_restart(make_small_stack, tmp_path):

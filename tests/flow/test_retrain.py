@@ -14,14 +14,18 @@ import httpx
 import pandas as pd
 import pytest
 import torch
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, PREFECT_LOCAL_STORAGE_PATH, temporary_settings
+from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
 from safetensors.torch import load_file, save_file
 
 from components import assets
 from components.data import tables, versioning
+from components.errors import NonFiniteLoss
 from components.evaluation.candidate import RECIPE_TAG
-from components.ledger.outbox import lease_name
+from components.ledger.attempts import lease_name
 from components.ledger.store import Ledger
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
 from components.registry import Registry
@@ -338,3 +342,53 @@ def test_a_gate_that_asks_for_seeds_gets_them_and_looks_once(settings, mlflow, f
     for side in ("challenger", "champion"):
         cost = look.evidence["cost"][side]
         assert cost["cpu_seconds"] > 0 and cost["weight_bytes"] > 10_000 and cost["seconds_per_example"] > 0
+
+
+BROKEN = RECIPE.model_copy(update={"learning_rate": 1e30, "name": "broken"})
+
+
+def holders(settings):
+    with Ledger(settings) as ledger:
+        return ledger.leases(lease_name(""))
+
+
+def test_what_failed_is_kept_and_the_next_bell_hears_that_it_has_to_wait(settings, first):
+    give_feedback(settings, first, range(60, 62), "graphs")
+    assert retrain("topics", recipe=BROKEN, return_state=True).is_failed()
+    with Ledger(settings) as ledger:
+        failed = ledger.attempts("topics")[-1]
+    assert (failed.outcome, failed.cause) == ("failed", "asked") and failed.error.startswith("NonFiniteLoss")
+    state = retrain("topics", trigger=TriggerPolicy(minimum_feedback=1), return_state=True)
+    assert (state.type.value, state.name) == ("COMPLETED", "BackingOff")
+    assert "in a row came to nothing" in state.message
+
+
+def test_one_that_is_tried_again_takes_its_claim_anew_or_ends_quietly(settings, first, monkeypatch):
+    """As `Try again` does: the same run in a new process, with the steps that were finished answered from before."""
+    give_feedback(settings, first, range(62, 64), "graphs")
+    given = {"table": "topics", "recipe": BROKEN}
+    held = []
+
+    def fail(*_, **__):
+        held.append(holders(settings))
+        raise NonFiniteLoss("step 1", "another recipe")
+
+    monkeypatch.setattr("flows.steps.training.train", fail)
+    with get_client(sync_client=True) as client:
+        run_id = client.create_flow_run(retrain, parameters=given).id
+
+        def run():
+            run = client.read_flow_run(run_id)
+            return run_flow(retrain, flow_run=run, parameters=given, return_type="state")
+
+        assert run().is_failed() and holders(settings) == []
+        client.set_flow_run_state(run_id, Scheduled(name="AwaitingRetry"))
+        assert run().is_failed() and holders(settings) == []
+        assert held == [[(lease_name("topics"), str(run_id))]] * 2, "the second time it trained without its claim"
+        with Ledger(settings) as ledger:
+            assert [one.outcome for one in ledger.attempts("topics") if one.run_id == str(run_id)] == ["failed"] * 2
+            assert ledger.lease(lease_name("topics"), holder="somebody else", seconds=60)
+            client.set_flow_run_state(run_id, Scheduled(name="AwaitingRetry"))
+            state = run()
+            ledger.release(lease_name("topics"), holder="somebody else")
+        assert (state.type.value, state.name, len(held)) == ("COMPLETED", "AlreadyRetraining", 2)

@@ -65,7 +65,7 @@ def test_a_training_is_placed_by_what_its_recipe_needs():
 def register(small_stack):
     """As at a start of the stack."""
     with SyncPrefectClient(api=small_stack.env["PREFECT_API_URL"]) as client:
-        wanted = {"flows.retrain.retrain", "flows.evaluate.evaluate", "flows.verify.verify"}
+        wanted = {"flows.look.look", "flows.retrain.retrain", "flows.evaluate.evaluate", "flows.verify.verify"}
         deployments.register(client, [one for one in deployments.DEPLOYMENTS if one.entrypoint in wanted])
 
 
@@ -85,7 +85,7 @@ def test_a_schedule_outlives_a_registration_and_is_paused_and_removed_by_name(sm
     assert (found["monday"].cron, found["monday"].timezone, found["monday"].of) == (*when.values(), "library")
     assert found["monday"].is_active and len(found["monday"].next_at) == 3
     assert not found["nightly"].is_active, "what an operator paused stays so"
-    assert found["nightly"].of == "library", "and keeps what its runs are given"
+    assert (found["nightly"].deployment, found["nightly"].of) == ("look/cpu", "")
     schedules.switch("nightly", small_stack.settings, on=True)
     schedules.remove("monday", small_stack.settings)
     register(small_stack)

@@ -53,6 +53,30 @@ def test_after_a_retraining_there_is_rest_whatever_the_cause():
     assert decided(policy, num_waiting=500, ended_at=(NOW - 3601,)).starts
 
 
+@pytest.mark.parametrize(("num_lost", "pause"), [(1, 60), (2, 120), (5, 960), (40, 86_400)])
+def test_what_came_to_nothing_is_not_tried_every_minute_and_the_pause_grows(num_lost, pause):
+    facts = {"num_waiting": 500, "num_lost": num_lost}
+    found = decided(**facts, ended_at=(NOW - pause + 1,))
+    assert (found.starts, found.outcome, found.again_at) == (False, "BackingOff", NOW + 1)
+    assert f"{num_lost} attempt" in found.reason and "came to nothing" in found.reason
+    assert decided(**facts, ended_at=(NOW - pause,)).starts
+    assert decided(num_waiting=500, num_lost=0, ended_at=(NOW - 1,)).starts, "one that had its verdict is no failure"
+
+
+def test_it_says_when_the_answer_becomes_another():
+    facts = {"num_waiting": 500, "ended_at": (NOW - 80_000, NOW - 600)}
+    assert decided({"rest_seconds": 3600.0}, **facts).again_at == NOW + 3000
+    assert decided({"maximum_a_day": 2}, **facts).again_at == NOW + 6400
+    assert decided({"maximum_a_day": 1}, **facts).again_at == NOW + 85_800
+    assert decided(num_waiting=3).again_at is None, "nobody knows when feedback comes"
+
+
+def test_a_clock_that_was_set_back_makes_no_retraining_wait_for_a_time_that_was():
+    policy = {"rest_seconds": 3600.0, "maximum_a_day": 1}
+    assert decided(policy, num_waiting=500, ended_at=(NOW + 1_000_000,)).starts
+    assert not decided(policy, num_waiting=500, ended_at=(NOW + 60,)).starts
+
+
 def test_the_ceiling_counts_the_retrainings_of_one_day():
     policy = {"maximum_a_day": 2}
     found = decided(policy, num_waiting=500, ended_at=(NOW - 80_000, NOW - 10))
@@ -107,8 +131,10 @@ def test_experience_and_waiting_rows_are_counted_in_the_ledger(settings):
                 cut = ledger.cut()
         ledger.record_verdict(model, verdict, champion=champion, metric="accuracy", data_version="d")
         ledger.record_cost("r", "train", subject_name="banyan-topics", device="cpu", seconds=120.0)
+        ledger.begin_attempt("topics", run_id="a run", cause="feedback")
         ledger.consume("topics", cut, outcome="promote", model=model)
-        found = look("topics", TriggerPolicy(), ledger=ledger, settings=settings)
+        ledger.end_attempt("a run", outcome="promote", model=model)
+        found = look("topics", TriggerPolicy(minimum_gain_an_hour=0.01), ledger=ledger, settings=settings)
     assert found.num_waiting == 2
     assert found.past == (Past(num_rows=4, gain=0.04, seconds=120.0),)
     assert len(found.ended_at) == 1 and not found.rolled_back

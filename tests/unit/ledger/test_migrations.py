@@ -14,7 +14,7 @@ from components.ledger.database import Database, _engine
 from components.ledger.journal import Journal
 from components.ledger.keys import KeyRing
 from components.ledger.migrations import upgrade as migrations
-from components.ledger.schema import SCHEMA_VERSION, metadata
+from components.ledger.schema import SCHEMA_VERSION, cuts, metadata
 from components.ledger.store import Ledger
 from components.settings import Settings
 
@@ -64,6 +64,15 @@ def test_a_ledger_of_the_first_schema_keeps_its_rows_and_takes_new_ones(old, eng
         assert [step.fate for step in ledger.fate_of("feedback-2")] == ["received"]
         KeyRing(ledger).create("the shop", role="rater")
     assert schema_version(engine) == SCHEMA_VERSION
+
+
+def test_retrainings_of_before_are_counted_by_their_cuts(old, engine):
+    row = {"table_name": "library", "cut": 2, "at": 99.5, "outcome": "promote"}
+    with engine.begin() as connection:
+        connection.execute(cuts.insert().values(row | {"model_name": "banyan-library", "model_version": 2}))
+    with Ledger(old) as ledger:
+        [one] = ledger.attempts("library")
+    assert (one.ended_at, one.outcome, one.model_version, one.is_lost) == (99.5, "promote", 2, False)
 
 
 def test_an_upgraded_ledger_has_the_tables_of_a_new_one(old, database):

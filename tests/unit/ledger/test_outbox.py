@@ -2,12 +2,15 @@
 
 import json
 from collections.abc import Iterator
+from datetime import datetime
 
 import httpx
 import pytest
 
 from components.errors import ServiceDown
-from components.ledger.outbox import READY, Relay, is_due, lease_name, main
+from components.feedback.triggers import Decision
+from components.ledger.attempts import LOOK_AGAIN, lease_name
+from components.ledger.outbox import READY, Relay, is_due, main
 from components.ledger.schema import Pending
 from components.recipes import TriggerPolicy
 
@@ -134,7 +137,8 @@ def test_it_rings_once_the_burst_is_over_and_says_for_which_table(relay, prefect
     relay.step()
     (ring,) = prefect.rings()
     assert ring["resource"]["prefect.resource.id"] == "banyan.table.library"
-    assert ring["payload"] == {"unconsumed": 3, "cut": 3}
+    answer = "3 rows of feedback wait, and 3 are enough"
+    assert ring["payload"] == {"unconsumed": 3, "cut": 3, "answer": answer}
 
 
 def test_it_counts_each_table_for_itself(relay, prefect, give, clock):
@@ -180,6 +184,77 @@ def test_it_is_silent_while_a_retraining_works_and_rings_when_that_has_died(rela
     clock.time += 5
     relay.step()
     assert len(prefect.rings()) == 1
+
+
+def resting(relay, **policy):
+    relay.policy = POLICY.model_copy(update=policy)
+
+
+def retrained(ledger, outcome, run_id="run"):
+    ledger.begin_attempt("library", run_id=run_id, cause="feedback")
+    ledger.end_attempt(run_id, outcome=outcome)
+
+
+def test_where_the_policy_says_no_it_rings_once_so_that_the_reason_is_seen(relay, prefect, give, clock, ledger):
+    retrained(ledger, "promote")
+    resting(relay, rest_seconds=3600.0)
+    give(1, 2, 3)
+    for _ in range(300):
+        relay.step()
+        clock.time += 10
+    assert len(prefect.rings()) == 1
+    for _ in range(110):
+        relay.step()
+        clock.time += 6
+    assert len(prefect.rings()) > 1
+    first = prefect.rings()[1]["occurred"]
+    assert 3600 <= datetime.fromisoformat(first).timestamp() - 1_800_000_000 <= 3606, "as soon as it may begin"
+
+
+def test_more_feedback_can_change_a_no_and_is_rung_for_at_once(relay, prefect, give, clock, ledger, monkeypatch):
+    worth = {"is": False}
+    answers = {False: Decision(False, "NotWorthIt", "no", "feedback"), True: Decision(True, "Granted", "y", "feedback")}
+    monkeypatch.setattr("components.ledger.outbox.decide", lambda *_: answers[worth["is"]])
+    give(1, 2, 3)
+    clock.time += 6
+    for _ in range(100):
+        relay.step()
+        clock.time += 10
+    assert len(prefect.rings()) == 1
+    worth["is"] = True
+    relay.step()
+    assert len(prefect.rings()) == 2
+
+
+def test_a_retraining_that_keeps_failing_is_rung_for_less_and_less(relay, prefect, give, clock, ledger):
+    """Each failure: once for the reason why it waits, once when it may begin."""
+    give(1, 2, 3)
+    clock.time += 6
+    begun = 0
+    for number in range(720):
+        before = len(prefect.rings())
+        relay.step()
+        clock.time += 10
+        if len(prefect.rings()) > before and prefect.rings()[-1]["payload"]["answer"].endswith("3 are enough"):
+            begun += 1
+            retrained(ledger, "failed", run_id=f"run {number}")
+    assert begun == 7, "after 1, 2, 4, 8, 16, 32 and 64 minutes the pause is longer than what is left"
+    assert len(prefect.rings()) == 2 * begun
+
+
+def test_a_look_that_was_put_off_waits_for_the_end_of_the_retraining_at_work(relay, prefect, clock, ledger):
+    ledger.lease(lease_name("library"), holder="run", seconds=3600)
+    ledger.look_again("library", at=clock.time)
+    for _ in range(60):
+        relay.step()
+        clock.time += 1
+    assert prefect.events == []
+    ledger.release(lease_name("library"), holder="run")
+    for _ in range(6):
+        relay.step()
+        clock.time += 1
+    [event] = prefect.events
+    assert (event["event"], event["resource"]["prefect.resource.id"]) == (LOOK_AGAIN, "banyan.table.library")
 
 
 def test_a_ring_that_was_not_heard_is_tried_again_before_the_minute(relay, prefect, give, clock):

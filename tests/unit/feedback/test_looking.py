@@ -26,13 +26,13 @@ class Registry:
     """MLflow's part: which version is champion, and which data each was trained on."""
 
     def __init__(self, data):
-        self.data, self.champion_is = {1: data}, 1
+        self.data, self.champion_is = {1: data}, 1 if data else 0
 
     def ref(self, name, version):
         return ModelRef(name=name, version=version, run_id="r", weights_sha256=f"{version:064d}")
 
     def champion(self, name):
-        return self.ref(name, self.champion_is)
+        return self.ref(name, self.champion_is) if self.champion_is else None
 
     def at_alias(self, name, alias):
         return self.champion(name)

@@ -11,7 +11,8 @@ import socket
 import sys
 
 from fastapi import FastAPI
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from components.errors import BanyanError, PortTaken
 from components.ledger.store import Ledger
@@ -21,7 +22,7 @@ from components.serving.champions import Champions
 from components.serving.compare import router as compare_router
 from components.serving.explain_routes import explain_router
 from components.serving.gateway import Gateway
-from components.serving.limits import BodyLimit
+from components.serving.limits import BodyLimit, KnownHosts, Refuse
 from components.serving.metrics import Metrics
 from components.serving.openai_routes import openai_router
 from components.serving.routes import router
@@ -31,6 +32,8 @@ from components.settings import Settings, load_settings
 log = logging.getLogger("banyan.gateway")
 
 MAX_BODY_BYTES = 64 * 1024
+BODY_SECONDS = 30.0
+"""From a request's headers to the end of its body: 64 KiB take a slow telephone a few."""
 MAX_CONNECTIONS = 1024
 """Beyond them uvicorn answers 503 by itself, so that sockets and memory stay bounded."""
 
@@ -61,15 +64,30 @@ def create_app(
     gateway = Gateway(settings, champions, ledger, metrics)
 
     app = FastAPI(title="Banyan gateway", lifespan=gateway.lifespan, redoc_url=None)
-    problems.install(app)
+    problems.install(app, gateway.refused)
     app.include_router(router(gateway))
     app.include_router(openai_router(gateway))
     app.include_router(traffic_router(gateway))
     app.include_router(compare_router(gateway))
     app.include_router(explain_router(gateway))
-    app.add_middleware(BodyLimit, max_bytes=MAX_BODY_BYTES, refuse=problems.too_large(MAX_BODY_BYTES))
+
+    def refusing(reason: str, response: Response) -> Refuse:
+        async def refuse(scope: Scope, receive: Receive, send: Send) -> None:
+            gateway.refused(scope["method"], "", reason)  # no route was looked for yet
+            await response(scope, receive, send)
+
+        return refuse
+
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=MAX_BODY_BYTES,
+        seconds=BODY_SECONDS,
+        refuse_large=refusing("too large", problems.too_large(MAX_BODY_BYTES)),
+        refuse_slow=refusing("too slow", problems.too_slow(BODY_SECONDS)),
+    )
     if settings.is_loopback:
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=LOOPBACK_NAMES)
+        foreign = lambda scope: gateway.refused(scope.get("method", ""), "", "foreign host")  # noqa: E731
+        app.add_middleware(KnownHosts, hosts=LOOPBACK_NAMES, refused=foreign)
     app.add_middleware(problems.LastResort)
     return app
 

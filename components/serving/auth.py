@@ -2,7 +2,6 @@
 
 import asyncio
 import hmac
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from components.ledger.schema import Key, Role
 from components.ledger.store import Ledger
 from components.serving.limits import Allowance
 from components.settings import PREFIX, Settings
-
-log = logging.getLogger("banyan.gateway")
 
 LOOPBACK_NAMES = ["127.0.0.1", "localhost", "[::1]"]
 """What a `Host` header may say on loopback: a web page that rebinds its own name to 127.0.0.1 is turned away."""
@@ -34,6 +31,11 @@ class NotAllowed(Exception):
 
 class TooFast(Exception):
     """A key that asks faster than it may; answered with 429. Its argument: after how many seconds to try again."""
+
+
+def route_of(request: Request) -> str:
+    """The route's template, not the path: people type into that. Empty where none was found."""
+    return getattr(request.scope.get("route"), "path", "")
 
 
 @dataclass(frozen=True)
@@ -78,14 +80,14 @@ class Door:
         settings: Settings,
         *,
         read_keys: Callable[[], Awaitable[Mapping[str, Key]]],
-        count_refusal: Callable[[str], None],
+        refused: Callable[[str, str, str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`read_keys` gives the ledger's keys by the hash of their secret; `count_refusal` hears each reason."""
+        """`read_keys` gives the ledger's keys by the hash of their secret; `refused` hears method, route and reason."""
         self._operator = digest(key) if (key := _of(settings)) else None
         self._must_have_key = not settings.is_loopback or self._operator is not None
         self._read_keys = read_keys
-        self._count = count_refusal
+        self._refused = refused
         self._clock = clock
         self._keys: Mapping[str, Key] = {}
         self._read_at = float("-inf")
@@ -106,9 +108,7 @@ class Door:
                 self._allow(caller)
             except (NotAuthorised, NotAllowed, TooFast) as refusal:
                 reason = {NotAuthorised: "no valid key", NotAllowed: "role", TooFast: "rate"}[type(refusal)]
-                self._count(reason)
-                route = getattr(request.scope.get("route"), "path", "")  # not the path: people type into it
-                log.warning("refused %s %s: %s", request.method, route, reason)
+                self._refused(request.method, route_of(request), reason)
                 raise
             return caller
 

@@ -26,18 +26,24 @@ def router(gateway: Gateway) -> APIRouter:
     @router.post("/v1/tasks/{table}/compare", dependencies=[rater])
     async def compare(table: str, question: Question) -> Pair:
         """Both answers, each in the ledger: `prefer` is feedback on the better one, with the other one's id."""
-        check_length(question.input)
-        champion = gateway.champions.batcher(table)
-        challenger = _challenger(gateway, table)
-        if challenger is None:
-            raise problems.NotFound(
-                f"nobody answers beside the champion of {table!r}", f"banyan canary {table} --version N --shadow"
-            )
-        answers = [await _ask(gateway, one, table, question.input, question.subject) for one in (champion, challenger)]
+        with gateway.counting_failures(table):
+            answers = await _both(gateway, table, question)
+        gateway.metrics.requests.labels(table, "compared").inc()
         secrets.SystemRandom().shuffle(answers)
         return Pair(answers=answers)
 
     return router
+
+
+async def _both(gateway: Gateway, table: str, question: Question) -> list[Reply]:
+    check_length(question.input)
+    champion = gateway.champions.batcher(table)
+    challenger = _challenger(gateway, table)
+    if challenger is None:
+        raise problems.NotFound(
+            f"nobody answers beside the champion of {table!r}", f"banyan canary {table} --version N --shadow"
+        )
+    return [await _ask(gateway, one, table, question.input, question.subject) for one in (champion, challenger)]
 
 
 def _challenger(gateway: Gateway, table: str) -> Batcher | None:

@@ -5,9 +5,9 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from queue import Full
 from typing import TypeVar
@@ -66,7 +66,7 @@ class Gateway:
         self.door = Door(
             settings,
             read_keys=self._read_keys,
-            count_refusal=lambda reason: metrics.refusals.labels(reason).inc(),
+            refused=self.refused,
         )
         self.shadows = Shadows(self)
         self.failures = Failures(self.on_ledger)
@@ -91,6 +91,22 @@ class Gateway:
         self._threads.shutdown()
         if self._ledger is not None and not self._was_given:
             self._ledger.close()
+
+    @contextmanager
+    def counting_failures(self, table: str) -> Iterator[None]:
+        """Around a whole request to a table: whatever ends it in an error is counted once, and goes on its way."""
+        try:
+            yield
+        except Exception as err:
+            known = {seat.table for seat in self.champions.seats()}
+            if table in known:  # a label for every misspelt table would grow without bound
+                self.failed(table, err)
+            raise
+
+    def refused(self, method: str, route: str, reason: str) -> None:
+        """A request that was not taken: logged without what was sent, and counted."""
+        self.metrics.refusals.labels(reason).inc()
+        log.warning("refused %s %s: %s", method, route, reason)
 
     def failed(self, table: str, err: Exception) -> None:
         """Counts a request that ended so: among the metrics, and in the ledger where the fault is ours."""

@@ -56,51 +56,21 @@ def openai_router(gateway: Gateway) -> APIRouter:
         whole: Choice = lambda text, reason: {  # noqa: E731
             "index": 0, "text": text or "", "logprobs": None, "finish_reason": reason
         }  # fmt: skip
-        return await _complete(gateway, request, body, body.text(), "text_completion", "text_completion", whole, whole)
+        kinds = ("text_completion", "text_completion")
+        with gateway.counting_failures(_table(gateway, body.model)):
+            return await _complete(gateway, request, body, body.text(), *kinds, whole, whole)
 
     @router.post("/v1/chat/completions")
     async def chat(body: ChatRequest, request: Request) -> Response:
         """The champion's answer to one user message; with `stream`, token by token where its engine writes."""
-        if asked := await _conversation(gateway, body):
-            return await _converse(gateway, request, body, asked)
-        if [message.role for message in body.messages] != ["user"]:
-            raise problems.Unprocessable(
-                "this model answers one message of role user: its task's template has no place for others",
-                "send the text as one user message",
-            )
-        text = body.messages[0].text()
-        if not text.strip():
-            raise problems.Unprocessable("the message is empty", "say something")
-        return await _complete(
-            gateway, request, body, text, "chat.completion", "chat.completion.chunk", _message, _delta
-        )
+        with gateway.counting_failures(_table(gateway, body.model)):
+            return await _chat(gateway, request, body)
 
     @router.post("/v1/embeddings")
     async def embeddings(body: EmbeddingRequest, request: Request) -> dict[str, Any]:
         """The champion's embeddings, of length 1; of encoders alone."""
-        table, engine = _engine(gateway, body.model)
-        if engine.num_dimensions is None:
-            raise problems.Unprocessable(f"{table} has no embeddings", "ask a classifier over an encoder")
-        if body.dimensions not in (None, engine.num_dimensions):
-            raise problems.Unprocessable(
-                f"{table}'s embeddings have {engine.num_dimensions} dimensions, not {body.dimensions}",
-                "leave dimensions out",
-            )
-        texts = body.texts()
-        if sum(map(len, texts)) > 4 * 16_000:
-            raise problems.TooLarge("the texts have more than 64000 characters together")
-
-        def embed() -> tuple[list[list[float]], int]:
-            return engine.embed(texts), sum(engine.num_tokens(text)[0] for text in texts)
-
-        coming = asyncio.wrap_future(gateway.champions.batcher(table).run(embed))
-        vectors, num_tokens = await unless_gone(request, gateway.in_time(engine, coming))
-        return {
-            "object": "list",
-            "data": [embedding_row(i, vector, body.encoding_format) for i, vector in enumerate(vectors)],
-            "model": f"{table}@{engine.ref.version}",
-            "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
-        }
+        with gateway.counting_failures(_table(gateway, body.model)):
+            return await _embed(gateway, request, body)
 
     @router.get("/v1/models/{model}")
     async def model(model: str) -> dict[str, Any]:
@@ -127,11 +97,43 @@ def _delta(text: str | None, reason: str | None) -> dict[str, Any]:
     return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": reason}
 
 
+async def _embed(gateway: Gateway, request: Request, body: EmbeddingRequest) -> dict[str, Any]:
+    table, engine = _engine(gateway, body.model)
+    if engine.num_dimensions is None:
+        raise problems.Unprocessable(f"{table} has no embeddings", "ask a classifier over an encoder")
+    if body.dimensions not in (None, engine.num_dimensions):
+        raise problems.Unprocessable(
+            f"{table}'s embeddings have {engine.num_dimensions} dimensions, not {body.dimensions}",
+            "leave dimensions out",
+        )
+    texts = body.texts()
+    if sum(map(len, texts)) > 4 * 16_000:
+        raise problems.TooLarge("the texts have more than 64000 characters together")
+
+    def embed() -> tuple[list[list[float]], int]:
+        return engine.embed(texts), sum(engine.num_tokens(text)[0] for text in texts)
+
+    coming = asyncio.wrap_future(gateway.champions.batcher(table).run(embed))
+    vectors, num_tokens = await unless_gone(request, gateway.in_time(engine, coming))
+    gateway.metrics.requests.labels(table, "embedded").inc()
+    return {
+        "object": "list",
+        "data": [embedding_row(i, vector, body.encoding_format) for i, vector in enumerate(vectors)],
+        "model": f"{table}@{engine.ref.version}",
+        "usage": {"prompt_tokens": num_tokens, "total_tokens": num_tokens},
+    }
+
+
+def _table(gateway: Gateway, model: str) -> str:
+    """The table that a model's name stands for, if there is one of that name."""
+    tables = {seat.table for seat in gateway.champions.seats()}
+    return model if model in tables else model.removeprefix("banyan-").partition("@")[0]
+
+
 def _engine(gateway: Gateway, model: str) -> tuple[str, Engine]:
     """The table that a model's name stands for, and who answers for it."""
-    name, _, version = model.removeprefix("banyan-").partition("@")
-    tables = {seat.table for seat in gateway.champions.seats()}
-    table = model if model in tables else name
+    version = model.removeprefix("banyan-").partition("@")[2]
+    table = _table(gateway, model)
     try:
         engine = gateway.champions.batcher(table).engine
     except NoChampion as err:
@@ -192,24 +194,20 @@ async def _complete(
     sampling = _sampling(table, engine, body, longest or body.max_tokens)
     created, started = int(time.time()), time.perf_counter()
     count = gateway.metrics.requests.labels
-    try:
-        if sampling is None:
-            said = await unless_gone(request, _ask(gateway, table, engine, text, body.user))
-        else:
-            who = await gateway.who(table, body.user)
-            writing = gateway.write(table, text, sampling, subject=body.user, who=who)
-            if body.stream:
-                head = envelope(chunk_kind, writing.receipt, table=table, created=created)
-                wants_usage = bool(body.stream_options and body.stream_options.include_usage)
-                count(table, "streamed").inc()
-                return EventStream(_told(writing, head, piece, wants_usage, more), on_leave=writing.close)
-            try:
-                said = await unless_gone(request, _shielded(writing))
-            finally:
-                writing.close()
-    except Exception as err:
-        gateway.failed(table, err)
-        raise
+    if sampling is None:
+        said = await unless_gone(request, _ask(gateway, table, engine, text, body.user))
+    else:
+        who = await gateway.who(table, body.user)
+        writing = gateway.write(table, text, sampling, subject=body.user, who=who)
+        if body.stream:
+            head = envelope(chunk_kind, writing.receipt, table=table, created=created)
+            wants_usage = bool(body.stream_options and body.stream_options.include_usage)
+            count(table, "streamed").inc()
+            return EventStream(_told(writing, head, piece, wants_usage, more), on_leave=writing.close)
+        try:
+            said = await unless_gone(request, _shielded(writing))
+        finally:
+            writing.close()
     count(table, "answered").inc()
     gateway.metrics.seconds.labels(table).observe(time.perf_counter() - started)
     head = envelope(chunk_kind if body.stream else kind, said.receipt, table=table, created=created)
@@ -219,6 +217,20 @@ async def _complete(
     about = {"usage": usage(said), "receipt": said.receipt.model_dump(mode="json")}
     about |= more(said.answer.output) if more else {}
     return JSONResponse(head | {"choices": [whole(said.answer.output, said.finish_reason)]} | about)
+
+
+async def _chat(gateway: Gateway, request: Request, body: ChatRequest) -> Response:
+    if asked := await _conversation(gateway, body):
+        return await _converse(gateway, request, body, asked)
+    if [message.role for message in body.messages] != ["user"]:
+        raise problems.Unprocessable(
+            "this model answers one message of role user: its task's template has no place for others",
+            "send the text as one user message",
+        )
+    text = body.messages[0].text()
+    if not text.strip():
+        raise problems.Unprocessable("the message is empty", "say something")
+    return await _complete(gateway, request, body, text, "chat.completion", "chat.completion.chunk", _message, _delta)
 
 
 async def _conversation(gateway: Gateway, body: ChatRequest) -> Asked | None:

@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from components.errors import BanyanError, GatewayUnavailable, LedgerError, NoChampion
-from components.serving.auth import NotAllowed, NotAuthorised, TooFast
+from components.serving.auth import NotAllowed, NotAuthorised, TooFast, route_of
 
 log = logging.getLogger("banyan.gateway")
 
@@ -49,6 +49,11 @@ def too_large(max_bytes: int) -> JSONResponse:
     return problem(413, "too_large", f"the request is larger than {max_bytes} bytes", "send a shorter text")
 
 
+def too_slow(seconds: float) -> JSONResponse:
+    message = f"the request was not whole within {seconds:.0f} s"
+    return problem(408, "too_slow", message, "send it faster, or less of it", Connection="close")
+
+
 def as_error(err: Exception) -> dict[str, Any]:
     """The body of an error that comes after the status was sent."""
     response = _ours(err) if isinstance(err, BanyanError) else None
@@ -67,18 +72,26 @@ def is_ours(err: Exception) -> bool:
     return not isinstance(err, (*asked, NotFound, Conflict, Unprocessable))
 
 
-def install(app: FastAPI) -> None:
-    """Register the handlers."""
+def install(app: FastAPI, refused: Callable[[str, str, str], None]) -> None:
+    """Register the handlers; `refused` hears method, route and reason of what was too much."""
+
+    def told(reason: str, handler: Callable[[Request, Exception], JSONResponse]) -> Callable[..., JSONResponse]:
+        def answer(request: Request, err: Exception) -> JSONResponse:
+            refused(request.method, route_of(request), reason)
+            return handler(request, err)
+
+        return answer
+
     for kind, handler in (
         (RequestValidationError, _invalid),
         (HTTPException, _http),
         (BanyanError, _answer_ours),
-        (Full, _full),
+        (Full, told("busy", _full)),
         (NotAuthorised, _not_authorised),
         (NotAllowed, _plain(403, "not_allowed")),
         (TooFast, _too_fast),
         (ClientLeft, _plain(499, "client_left")),
-        (TooLarge, _plain(413, "too_large")),
+        (TooLarge, told("too large", _plain(413, "too_large"))),
         (NotFound, _plain(404, "not_found")),
         (Conflict, _plain(409, "conflict")),
         (Unprocessable, _plain(422, "invalid")),
@@ -130,7 +143,7 @@ def _http(_: Request, err: HTTPException) -> JSONResponse:
     return problem(err.status_code, "http", str(err.detail), "GET /docs lists what there is")
 
 
-def _full(_: Request, _err: Full) -> JSONResponse:
+def _full(_: Request, _err: Exception) -> JSONResponse:
     return problem(429, "busy", "too many requests wait already", "try again in a second", Retry_After="1")
 
 

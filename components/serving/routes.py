@@ -55,14 +55,9 @@ def router(gateway: Gateway) -> APIRouter:
     @router.post("/v1/tasks/{table}", dependencies=[viewer])
     async def ask(table: str, question: Question, request: Request) -> Reply:
         """One answer of the table's champion, with its receipt; durable in the ledger before it is sent."""
-        known = table in {seat.table for seat in champions.seats()}
         started = time.perf_counter()
-        try:
+        with gateway.counting_failures(table):
             said = await unless_gone(request, gateway.ask(table, question.input, subject=question.subject))
-        except Exception as err:
-            if known:  # a label for every misspelt table would grow without bound
-                gateway.failed(table, err)
-            raise
         metrics.requests.labels(table, "answered").inc()
         metrics.seconds.labels(table).observe(time.perf_counter() - started)
         answer = said.answer

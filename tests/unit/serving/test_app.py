@@ -1,13 +1,22 @@
+import asyncio
 import logging
+import re
+import socket
+import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 
-from components.errors import LedgerError, PortTaken, RecipeError
+from components.errors import LedgerError, PortTaken, RecipeError, RegistryUnavailable
+from components.serving import app as gateway_app
+from components.serving import failures
 from components.serving.app import create_app, listen, main
+from components.serving.limits import BodyLimit
 
 from .conftest import model_ref
 
@@ -91,7 +100,118 @@ def test_metrics_count_by_table_and_outcome(serving):
     assert 'banyan_champion_version{table="library"} 1.0' in text
 
 
+CHAT = {"model": "broken", "messages": [{"role": "user", "content": "x"}]}
+ASKED = {
+    "/v1/tasks/broken": {"input": "x"},
+    "/v1/tasks/broken/compare": {"input": "x"},
+    "/v1/chat/completions": CHAT,
+    "/v1/completions": {"model": "broken", "prompt": "x"},
+    "/v1/embeddings": {"model": "broken@1", "input": "x"},
+}
+
+
+def test_every_way_of_asking_counts_a_request_without_an_answer_once(serving, aliases, champions, ledger, monkeypatch):
+    load = aliases.load
+
+    def away(table, ref):
+        if table == "broken":
+            raise RegistryUnavailable("the weights are away")
+        return load(table, ref)
+
+    monkeypatch.setattr(failures, "KEEP_EVERY_SECONDS", 0.02)
+    monkeypatch.setattr(champions, "_load", away)
+    started = time.time()
+    aliases.champions["broken"] = model_ref(1, "broken")
+    until(lambda: "broken" in serving.get("/readyz").json()["models"])
+    for path, body in ASKED.items():
+        assert serving.post(path, json=body).status_code == 503, path
+    missing = 'banyan_requests_total{outcome="GatewayUnavailable",table="broken"}'
+    assert f"{missing} {len(ASKED)}.0" in serving.get("/metrics").text
+    until(lambda: ledger.num_failed("broken", since=started, until=time.time() + 5) == len(ASKED))
+    assert serving.post("/v1/tasks/misspelt", json={"input": "x"}).status_code == 404
+    assert "misspelt" not in serving.get("/metrics").text
+
+
+def until(holds) -> None:
+    give_up = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < give_up
+        time.sleep(0.01)
+
+
 # ---------------------------------------------------------------- bad input
+
+
+def test_what_is_too_much_or_from_a_foreign_host_is_logged_and_counted(serving, caplog):
+    headers = {"content-type": "application/json"}
+    with caplog.at_level(logging.WARNING, "banyan.gateway"):
+        assert ask(serving, "my secret " * 2000).status_code == 413
+        assert serving.post("/v1/tasks/my-secret", content=b" " * 70_000, headers=headers).status_code == 413
+        assert serving.get("/v1/my-secret", headers={"host": "my-secret.example"}).status_code == 400
+    assert [record.getMessage() for record in caplog.records] == [
+        "refused POST /v1/tasks/{table}: too large",
+        "refused POST : too large",
+        "refused GET : foreign host",
+    ]
+    assert refusals(serving) == {"too large": 2, "foreign host": 1}
+
+
+def refusals(client) -> dict[str, float]:
+    found = re.findall(r'banyan_refusals_total\{reason="(.+)"\} (.+)', client.get("/metrics").text)
+    return {reason: float(count) for reason, count in found}
+
+
+def test_a_body_that_dribbles_in_is_408_after_a_while_and_one_that_is_whole_passes():
+    told = []
+
+    async def app(scope, receive, send):
+        told.append((await receive())["body"])
+
+    def refuse(what):
+        async def refused(scope, receive, send):
+            told.append(what)
+
+        return refused
+
+    async def send_slowly(*, num_pieces: int) -> None:
+        num_sent = 0
+
+        async def receive():
+            nonlocal num_sent
+            num_sent += 1
+            if num_sent > num_pieces:
+                await asyncio.sleep(60)
+            return {"type": "http.request", "body": b"x", "more_body": num_sent < 3}
+
+        limited = BodyLimit(
+            app, max_bytes=64, seconds=0.2, refuse_large=refuse("too large"), refuse_slow=refuse("too slow")
+        )
+        await asyncio.wait_for(limited({"type": "http"}, receive, None), 20)
+
+    asyncio.run(send_slowly(num_pieces=3))
+    asyncio.run(send_slowly(num_pieces=2))
+    assert told == [b"x", "too slow"]
+
+
+def test_a_slow_sender_is_told_so_by_the_gateway_and_counted(settings, ledger, champions, monkeypatch):
+    monkeypatch.setattr(gateway_app, "BODY_SECONDS", 0.2)
+    sock = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(create_app(settings, champions=champions, ledger=ledger), log_level="error"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread.start()
+    try:
+        until(lambda: server.started)
+        with socket.create_connection(sock.getsockname(), timeout=20) as slow:
+            slow.sendall(b"POST /v1/tasks/library HTTP/1.1\r\nhost: localhost\r\ncontent-length: 50\r\n\r\n{")
+            said = b""
+            while piece := slow.recv(4096):  # until it is closed from there
+                said += piece
+        assert said.startswith(b"HTTP/1.1 408 ") and b'"too_slow"' in said
+        with httpx.Client(base_url=f"http://127.0.0.1:{sock.getsockname()[1]}") as client:
+            assert refusals(client) == {"too slow": 1}
+    finally:
+        server.should_exit = True
+        thread.join(30)
 
 
 @pytest.mark.parametrize(
@@ -180,6 +300,7 @@ def test_a_full_queue_is_429_and_what_waits_is_answered(serving, aliases):
         engine.held.set()
         codes = sorted(future.result().status_code for future in futures)
     assert codes == [200] * 5 + [429] * 7
+    assert refusals(serving) == {"busy": 7}
     assert [future.result().headers["retry-after"] for future in futures if future.result().status_code == 429]
 
 

@@ -34,7 +34,7 @@ def test_the_time_is_utc_wherever_the_machine_is():
 
 def test_a_run_says_who_asked_for_it():
     automations = [asked_by(["banyan"], kind="AUTOMATION", name=f"banyan: {bell.name}") for bell in BELLS]
-    assert automations == ["enough feedback", "new data", "a failed canary"]
+    assert automations == ["enough feedback", "new data", "what was put off", "a failed canary"]
     assert asked_by(["banyan"], kind="SCHEDULE", name="nightly") == "nightly"
     assert asked_by(["banyan", "by:dashboard"], kind="", name="") == "dashboard"
     assert asked_by(["banyan"], kind="", name="") == ""

@@ -80,12 +80,15 @@ class Database:
             yield
             return
         key = {"key": int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], signed=True)}
-        with _translated(f"the lock {name} could not be taken"), self._engine.connect() as connection:
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+        with contextlib.ExitStack() as held:
+            with _translated(f"the lock {name} could not be taken"):
+                connection = held.enter_context(self._engine.connect())
+                connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
             try:
                 yield
             finally:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+                with _translated(f"the lock {name} could not be given back"):
+                    connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
 
     def scrub(self) -> None:
         """Make deleted content leave the files too: SQLite keeps it in the write-ahead log until a checkpoint."""

@@ -100,8 +100,11 @@ def _worth(
 ) -> str:
     name = get_task(recipe.task).baseline_name if isinstance(recipe, Finetune) else ""
     beside = {name: baseline, "what it started from": reference}
-    columns = [("this model", scores.metrics if scores else run.metrics, _intervals(recipe, scores))]
-    columns += [(head, one.metrics, _intervals(recipe, one)) for head, one in beside.items() if one]
+    if isinstance(recipe, Pretrain):
+        columns = _of_held_out_text(run.metrics)
+    else:
+        columns = [("this model", scores.metrics if scores else run.metrics, _intervals(recipe, scores))]
+        columns += [(head, one.metrics, _intervals(recipe, one)) for head, one in beside.items() if one]
     lines = [f"| | {' | '.join(head for head, _, _ in columns)} |", "|---" * (1 + len(columns)) + "|"]
     for metric in columns[0][1]:
         cells = [
@@ -110,12 +113,31 @@ def _worth(
         ]
         lines.append(f"| {metric} | {' | '.join(cells)} |")
     ranges = [of for _, _, of in columns]
-    said = "\n\nIn brackets: 95 % intervals, by resampling the test examples." if any(ranges) else ""
+    of = "the test examples" if scores else "the held-out rows"
+    said = f"\n\nIn brackets: 95 % intervals, by resampling {of}." if any(ranges) else ""
     if scores and baseline and isinstance(recipe, Finetune):
         said += _difference(scores, baseline, metric=get_task(recipe.task).metric_name, name=name)
     sample = f"\n\nA sample:\n\n```\n{run.sample}\n```" if run.sample else ""
     where = "On the test split, which nobody trains on" if scores else "On held-out text"
     return f"## What it is worth\n\n{where}:\n\n" + "\n".join(lines) + said + sample
+
+
+def _of_held_out_text(metrics: Mapping[str, float]) -> list[tuple[str, Mapping[str, float], dict[str, str]]]:
+    """A pretrained model's figures with their intervals, and what a model that counts tokens comes to."""
+    figures, loss = dict(metrics), metrics.get("heldout_loss")
+    low, high = figures.pop("heldout_loss_low", None), figures.pop("heldout_loss_high", None)
+    counting = figures.pop("baseline_loss", None)
+    if loss is None or low is None or high is None or counting is None:  # of a run of before they were taken
+        return [("this model", figures, {})]
+    # All are of the same targets, so that bits a byte are nats a target times the same number.
+    of_loss: dict[str, float] = {
+        name: figures[name] / loss for name in ("heldout_loss", "bits_per_byte") if name in figures
+    }
+    ranges = {name: f" ({low * scale:.4g} to {high * scale:.4g})" for name, scale in of_loss.items()}
+    return [
+        ("this model", figures, ranges),
+        ("counting tokens", {name: counting * scale for name, scale in of_loss.items()}, {}),
+    ]
 
 
 def _intervals(recipe: Pretrain | Finetune, scores: Scores | None) -> dict[str, str]:

@@ -149,12 +149,21 @@ class Rows:
 
 def objective_loss(model: "PreTrainedModel", batch: Batch, *, label_smoothing: float = 0.0) -> "tuple[Tensor, Tensor]":
     """Sum of cross-entropies in nats, and over how many targets, of any of the objectives' batches."""
+    return loss_of(logits_of(model, batch), batch["labels"], label_smoothing=label_smoothing)
+
+
+def logits_of(model: "PreTrainedModel", batch: Batch) -> "Tensor":
+    """(B, T, V) of tokens; (B, 1) of yes or no."""
     inputs = {name: t for name, t in batch.items() if name not in {"labels", "segments"}}
     if "segments" in batch:
         inputs |= within_documents(batch["segments"], is_causal=not type(model).__name__.endswith("ForMaskedLM"))
-    logits = model(**inputs).logits
-    labels = batch["labels"]
-    if labels.ndim == 1:  # (B, 1)
+    logits: Tensor = model(**inputs).logits
+    return logits
+
+
+def loss_of(logits: "Tensor", labels: "Tensor", *, label_smoothing: float = 0.0) -> "tuple[Tensor, Tensor]":
+    """As `objective_loss`, of logits as `logits_of` gives them."""
+    if labels.ndim == 1:
         return losses.binary(logits.squeeze(-1), labels, label_smoothing=label_smoothing)
     return losses.tokens(logits, labels, label_smoothing=label_smoothing)
 

@@ -12,7 +12,7 @@ from components.models.characters import character_bytes, character_tokenizer
 from components.models.families import FAMILIES
 from components.models.tokenizer import is_byte_level, token_bytes, train_bpe
 from components.recipes import Pretrain
-from components.training import distributed, memory, result
+from components.training import distributed, heldout, result
 from components.training import lock as locks
 from components.training.device import attention, exact, resolve
 from components.training.distributed import ALONE, World
@@ -52,7 +52,8 @@ def pretrain(
     """Train a tokenizer and the recipe's family on a corpus; the model is `run_dir/model`, a Hugging Face folder.
 
     Called again after a kill, it goes on at the last checkpoint; called again when done, it returns what is there.
-    Metrics: heldout_loss (nats a target); of `causal` and `prefix` bits_per_byte, comparable between tokenizers and
+    Metrics: heldout_loss (nats a target), its 95 % interval heldout_loss_low and heldout_loss_high, and baseline_loss,
+    that of a model that counts tokens; of `causal` and `prefix` bits_per_byte, comparable between tokenizers and
     families; of `continuation` heldout_accuracy.
 
     Args:
@@ -75,17 +76,17 @@ def pretrain(
         return done
     family, objective = FAMILIES[recipe.family], objective_of(recipe)
     has_characters = recipe.tokenizer == "characters"
-    tokenizer, train, heldout = _corpus(recipe, data_dir)
+    tokenizer, train, held = _corpus(recipe, data_dir)
     tokenizer.model_max_length = recipe.max_length_tokens
     fewest = 2 if objective == "continuation" else 1  # another row, whose text does not follow
-    for short, found in (("train", train), ("heldout", heldout)):
+    for short, found in (("train", train), ("heldout", held)):
         if len(found) < fewest:
             raise DataError(
                 f"split {short} of {recipe.packed or recipe.table} is shorter than "
                 f"{fewest * recipe.max_length_tokens + 1} tokens",
                 "ingest more text, or lower max_length_tokens",
             )
-    train, heldout = evenly(train, recipe.max_train_rows), evenly(heldout, MAX_HELDOUT_ROWS).long()
+    train, held = evenly(train, recipe.max_train_rows), evenly(held, MAX_HELDOUT_ROWS).long()
     with torch.random.fork_rng():
         torch.manual_seed(derive(recipe.seed, "new weights"))
         model = family.build(recipe, len(tokenizer))
@@ -94,20 +95,21 @@ def pretrain(
     model.config.pad_token_id = model.config.eos_token_id = model.config.bos_token_id = tokenizer.eos_token_id
     if model.config.is_encoder_decoder:
         model.config.decoder_start_token_id = tokenizer.eos_token_id
-    rows, unseen = Rows(train, tokenizer, recipe), Rows(heldout, tokenizer, recipe)
+    rows, unseen = Rows(train, tokenizer, recipe), Rows(held, tokenizer, recipe)
     sizes = (character_bytes if has_characters else token_bytes)(tokenizer)
-    size_bytes = torch.tensor(sizes)[heldout[:, 1:]].sum().item()
+    size_bytes = torch.tensor(sizes)[held[:, 1:]].sum().item()
     metrics: dict[str, float] = {}
     sample = ""
+    last: heldout.Look | None = None
 
     def measure(parts: int) -> None:
-        nonlocal sample
-        total, count, right = _heldout(model, unseen, recipe, parts=parts)
-        metrics["heldout_loss"] = total / count
+        nonlocal sample, last
+        last = heldout.look(model, unseen, recipe, parts=parts)
+        metrics["heldout_loss"] = last.loss
         if objective in {"causal", "prefix"} and (has_characters or is_byte_level(tokenizer)):
-            metrics["bits_per_byte"] = total / math.log(2) / size_bytes
+            metrics["bits_per_byte"] = last.nats / math.log(2) / size_bytes
         if objective == "continuation":  # it judges and does not write
-            metrics["heldout_accuracy"] = right / count
+            metrics["heldout_accuracy"] = last.num_right / last.num_targets
         else:
             sample = continue_text(
                 model, tokenizer, recipe.sample_prompt, num_tokens=recipe.sample_tokens, seed=recipe.seed
@@ -137,6 +139,9 @@ def pretrain(
     )
     if recipe.patience_evaluations:  # the weights that are kept are not those that were looked at last
         measure(fitted.last_parts)
+    if last is not None:
+        metrics["heldout_loss_low"], metrics["heldout_loss_high"] = heldout.interval(last, seed=recipe.seed)
+    metrics["baseline_loss"] = heldout.baseline(train, unseen, vocab_size=len(tokenizer))
     metrics |= {"train_loss": fitted.last_loss, "num_rows": float(len(train))}
     known = {"lock": lock, "fitted": fitted, "metrics": metrics, "sample": sample}
     return result.save(run_dir, whole(), tokenizer, world=world, **known)  # type: ignore[arg-type]
@@ -149,30 +154,12 @@ def _corpus(recipe: Pretrain, data_dir: Path) -> "tuple[PreTrainedTokenizerFast,
         tokenizer = packing.tokenizer_of(recipe.packed)
         if objective_of(recipe) == "masked" and tokenizer.mask_token_id is None:
             raise MappingError(f"the tokenizer of {recipe.packed} has no mask token", "pack it with one that has")
-        train, heldout = (packing.rows(recipe.packed, split, length) for split in packing.SPLITS)
-        return tokenizer, train, heldout
+        train, held = (packing.rows(recipe.packed, split, length) for split in packing.SPLITS)
+        return tokenizer, train, held
     texts = {split: list(tables.read_split(data_dir, recipe.table, split)["text"]) for split in ("train", "heldout")}
     make = character_tokenizer if recipe.tokenizer == "characters" else train_bpe
     tokenizer = make(texts["train"], recipe.vocab_size)
     return tokenizer, rows_of(texts["train"], tokenizer, length), rows_of(texts["heldout"], tokenizer, length)
-
-
-def _heldout(model: "PreTrainedModel", rows: Rows, recipe: Pretrain, *, parts: int) -> tuple[float, int, int]:
-    """Sum in nats without smoothing, targets, and of yes or no how many are right; in the precision of training, and
-    its batches in so many parts."""
-    import torch
-
-    total, count, right = 0.0, 0, 0
-    with torch.inference_mode():
-        for batch in memory.divide(rows.heldout(), parts):
-            moved = {name: t.to(model.device) for name, t in batch.items()}
-            with torch.autocast(model.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                summed, targets = objective_loss(model, moved)
-                if objective_of(recipe) == "continuation":
-                    inputs = {name: t for name, t in moved.items() if name != "labels"}
-                    right += int(((model(**inputs).logits.squeeze(-1) > 0) == moved["labels"].bool()).sum())
-            total, count = total + summed.item(), count + int(targets)
-    return total, count, right
 
 
 def continue_text(

@@ -74,7 +74,7 @@ def measure(right: list[np.ndarray], gates: dict[str, Any], run: Any, *, num_tes
     return {
         "seeds": len(right),
         "seed_pairs": len(pairs),
-        "seed_false_promotion_rate": {name: round(count / len(pairs), 4) for name, count in false.items()},
+        "seed_false_promotion_rate": {name: round(float(count / len(pairs)), 4) for name, count in false.items()},
         "seed_promotion_rate": {name: round(count / len(pairs), 4) for name, count in any_at_all.items()},
         "seed_streams": NUM_STREAMS,
         "seed_challengers_per_stream": min(STREAM, len(right) - 1),

@@ -41,13 +41,14 @@ def card(tmp_path):
         energy=(ESTIMATED, "estimate: 4 cores"),
         search=None,
         packed=None,
+        metrics=None,
         **lock,
     ):
         known = {"parent": "p" * 64, "dirty": "", "key": "k" * 64, "recipe": "r" * 64, "code": "c" * 64}
         known |= {"revision": "abc", "seed": 7, "threads": 2, "device": "cpu", **lock}
         run = TrainingRun(
             model="banyan-topics", run_id="1", run_dir=tmp_path, weights_sha256="w" * 64, lock=known,
-            metrics={"heldout_loss": 2.5}, num_steps=6, seconds=3600.0, sample="def f",
+            metrics=metrics or {"heldout_loss": 2.5}, num_steps=6, seconds=3600.0, sample="def f",
             energy_joules=energy[0], energy_source=energy[1],
         )  # fmt: skip
         rows = {"train": SplitSummary(total=24, sources={}, labels={})}
@@ -115,7 +116,17 @@ def test_energy_is_what_the_run_counted_whatever_one_workers_threads(card):
 def test_a_pretrained_model_has_no_figures_of_a_test_split(card):
     text = card(PRETRAINED)
     assert "On held-out text" in text and "heldout_loss | 2.5" in text
-    assert "95 %" not in text and "def f" in text
+    assert "95 %" not in text and "def f" in text, "of a run of before intervals were taken"
+
+
+def test_a_pretrained_model_has_its_interval_and_what_counting_tokens_comes_to(card):
+    known = {"heldout_loss": 2.5, "heldout_loss_low": 2.4, "heldout_loss_high": 2.6, "baseline_loss": 5.0}
+    text = card(PRETRAINED, metrics=known | {"bits_per_byte": 1.25, "num_rows": 9.0})
+    assert "| | this model | counting tokens |" in text
+    assert "| heldout_loss | 2.5 (2.4 to 2.6) | 5 |" in text
+    assert "| bits_per_byte | 1.25 (1.2 to 1.3) | 2.5 |" in text
+    assert "| num_rows | 9 |  |" in text and "95 % intervals, by resampling the held-out rows" in text
+    assert "_low" not in text.partition("## What it is worth")[2].partition("##")[0]
 
 
 def test_a_packed_corpus_does_not_pass_for_one_whose_licences_are_known(card):

@@ -33,6 +33,7 @@ def test_every_family_learns_and_can_be_loaded(family, read_corpus, small_data, 
     assert looks[1].metrics["heldout_loss"] < looks[0].metrics["heldout_loss"]
     assert done.metrics["heldout_loss"] == looks[1].metrics["heldout_loss"]
     assert ("bits_per_byte" in done.metrics) == (family != "bert")
+    assert done.metrics["heldout_loss_low"] < done.metrics["heldout_loss"] < done.metrics["heldout_loss_high"]
     model, tokenizer = load_language_model(done.model_dir)
     again = continue_text(model, tokenizer, recipe.sample_prompt, num_tokens=recipe.sample_tokens, seed=recipe.seed)
     assert again == done.sample

@@ -5,7 +5,7 @@ from functools import partial
 import streamlit as st
 
 from components.ledger.schema import FATES
-from dashboard import answers, people, widgets
+from dashboard import answers, opinions, people, widgets
 from dashboard.live import ask_twice, follow, proposed
 from dashboard.records import Answered, Seat, StoreError
 from dashboard.state import REFRESH_SECONDS, memory, read, stores
@@ -56,7 +56,7 @@ def ask(seat: Seat, say: Words) -> None:
 
 
 def judge(answered: Answered, seat: Seat, say: Words) -> None:
-    """Thumbs, or the right answer: a label where there are labels. Then what became of it."""
+    """Thumbs, stars, a comment, or the right answer: a label where there are labels. Then what became of it."""
     sent = st.session_state.get(f"sent {answered.request_id}")
     if sent:
         fate(sent, say)
@@ -65,9 +65,7 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
     if not people.can("feedback"):
         people.needs("feedback", say)
         return
-    with st.container(horizontal=True):
-        st.button(say("playground.approve"), icon=":material/thumb_up:", on_click=_send, args=(answered, "approve"))
-        st.button(say("playground.reject"), icon=":material/thumb_down:", on_click=_send, args=(answered, "reject"))
+    opinions.thumbs(answered.request_id, say)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         how = correction_kind(seat.task, has_labels=bool(seat.labels))
         if how == "labels":
@@ -86,21 +84,12 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
             say("playground.send"),
             icon=":material/edit:",
             disabled=not right or right == answered.output,
-            on_click=_send,
-            args=(answered, "correct", right or ""),
+            on_click=opinions.send,
+            args=(answered.request_id, "correct", right or ""),
         )
+    opinions.comment(answered.request_id, say)
     if refused := st.session_state.pop("refused", ""):
         widgets.box(Box("failed", say("playground.feedback.failed"), refused))
-
-
-def _send(answered: Answered, kind: str, correction: str = "") -> None:
-    try:
-        sent = stores().give_feedback(answered.request_id, actor=people.actor(), kind=kind, correction=correction)
-    except StoreError as err:
-        st.session_state["refused"] = str(err)
-        return
-    memory().forget()
-    st.session_state[f"sent {answered.request_id}"] = st.session_state["said last"] = sent
 
 
 @st.fragment(run_every=REFRESH_SECONDS)

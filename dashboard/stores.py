@@ -465,6 +465,7 @@ class Stores:
         kind: str,
         correction: str = "",
         comment: str = "",
+        rating: int | None = None,
         other_request_id: str = "",
     ) -> str:
         """The feedback's id, once the gateway has it for good.
@@ -474,10 +475,11 @@ class Stores:
         with translated("ledger", "the ledger"):
             require("feedback", subject=request_id, actor=actor, ledger=self._writable())
         feedback_id = uuid.uuid5(uuid.NAMESPACE_OID, f"{CHANNEL}/{request_id}").hex
-        body = {"feedback_id": feedback_id, "request_id": request_id, "kind": kind, "channel": CHANNEL}
+        body: dict[str, Any] = {"feedback_id": feedback_id, "request_id": request_id, "kind": kind, "channel": CHANNEL}
         told = {"correction": correction, "comment": comment, "subject": actor.subject}
         told |= {"other_request_id": other_request_id}
         body |= {name: text for name, text in told.items() if text}
+        body |= {} if rating is None else {"rating": rating}
         with self._gateway(QUICK) as http:
             return str(json_of(http.post("/v1/feedback", json=body))["feedback_id"])
 

@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from dashboard import people, why, widgets
+from dashboard import opinions, people, why, widgets
 from dashboard.records import Seat, StoreError, Turn
-from dashboard.state import memory, stores
+from dashboard.state import stores
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Box
 
@@ -73,29 +73,13 @@ def _rating(turn: Turn, say: Words, *, number: int) -> None:
     if not people.can("feedback"):
         return
     with st.popover(say("talk.rate"), icon=":material/rate_review:", key=f"rate {number} {request_id}"):
-        for key, kind, icon in (("approve", "approve", "up"), ("reject", "reject", "down")):
-            st.button(
-                say(f"playground.{key}"),
-                key=f"{kind} {request_id}",
-                icon=f":material/thumb_{icon}:",
-                on_click=_send,
-                args=(request_id, kind),
-            )
+        opinions.thumbs(request_id, say)
         right = st.text_input(say("playground.correct"), key=f"right {request_id}")
         st.button(
             say("playground.send"),
             key=f"correct {request_id}",
             disabled=not right,
-            on_click=_send,
+            on_click=opinions.send,
             args=(request_id, "correct", right),
         )
-
-
-def _send(request_id: str, kind: str, correction: str = "") -> None:
-    try:
-        sent = stores().give_feedback(request_id, actor=people.actor(), kind=kind, correction=correction)
-    except StoreError as err:
-        st.session_state["refused"] = str(err)
-        return
-    memory().forget()
-    st.session_state[f"sent {request_id}"] = st.session_state["said last"] = sent
+        opinions.comment(request_id, say)

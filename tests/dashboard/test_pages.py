@@ -126,6 +126,28 @@ def test_a_thumb_reaches_the_ledger_once(label: str, kind: str, installation: In
     assert not [one for one in test.button if one.label == label]
 
 
+def test_stars_and_the_comment_beside_them_are_one_row(installation: Installation, live: Draw) -> None:
+    test = ask(live("playground"))
+    request_id = test.session_state["answered"].request_id
+    test.text_input(key=f"comment {request_id}").set_value("nearly, but too general").run()
+    test.feedback(key=f"stars {request_id}").set_value(3).run()
+    with Ledger(installation.settings) as ledger:
+        [row] = [row for row in ledger.feedback("library", limit=5) if row.request_id == request_id]
+    assert (row.kind, row.rating, row.comment) == ("rate", 4, "nearly, but too general")
+    assert "What became of your feedback" in words_on(test)
+
+
+def test_a_comment_can_be_all_that_somebody_says(installation: Installation, live: Draw) -> None:
+    test = ask(live("playground"))
+    request_id = test.session_state["answered"].request_id
+    assert button(test, "Send only the comment").disabled
+    test.text_input(key=f"comment {request_id}").set_value("what is it for?").run()
+    button(test, "Send only the comment").click().run()
+    with Ledger(installation.settings) as ledger:
+        [row] = [row for row in ledger.feedback("library", limit=5) if row.request_id == request_id]
+    assert (row.kind, row.rating, row.comment, row.correction) == ("comment", None, "what is it for?", None)
+
+
 def test_nothing_is_asked_when_nothing_was_written(installation: Installation, live: Draw) -> None:
     test = live("playground")
     test.button[0].click().run()

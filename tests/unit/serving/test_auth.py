@@ -56,6 +56,16 @@ def test_each_route_opens_for_its_role_and_higher_ones(client, ring, needed, met
             assert answer.json()["error"]["code"] == "not_allowed"
 
 
+@pytest.mark.parametrize("channel", ["scripted-rater", "import"])
+def test_nobody_lifts_the_cap_on_influence_by_naming_a_programs_channel(client, ring, channel):
+    for role, status in (("rater", 403), ("operator", 404)):  # 404: there is no such answer
+        _, secret = ring.create(role, role=role)
+        told = client.post("/v1/feedback", json=OPINION | {"channel": channel}, headers=bearer(secret))
+        assert told.status_code == status
+    metrics = client.get("/metrics", headers=bearer(secret)).text
+    assert 'reason="channel"' in metrics
+
+
 def test_every_route_but_health_is_listed_above(client):
     """A new route is tried by every role, or this fails."""
     paths = client.get("/openapi.json").json()["paths"]

@@ -140,11 +140,11 @@ def _of_held_out_text(metrics: Mapping[str, float]) -> list[tuple[str, Mapping[s
     ]
 
 
-def _intervals(recipe: Pretrain | Finetune, scores: Scores | None) -> dict[str, str]:
+def _intervals(recipe: Finetune, scores: Scores | None) -> dict[str, str]:
     """Metric → its interval in words, where rows were scored."""
     from components.evaluation.metrics import interval
 
-    if scores is None or isinstance(recipe, Pretrain):
+    if scores is None:
         return {}
     found = interval(scores.rows(), get_task(recipe.task), num_resamples=NUM_RESAMPLES)
     return {metric: f" ({low:.4g} to {high:.4g})" for metric, (low, high) in found.items() if not math.isnan(low)}

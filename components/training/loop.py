@@ -179,10 +179,11 @@ def fit(
                     mean.follow(step)
             losses.append(total / count)
             done, now = step + 1, time.perf_counter()
-            seen_tokens, in_steps = seen_tokens + num_tokens, in_steps + now - step_started
+            step_seconds = now - step_started
+            seen_tokens, in_steps = seen_tokens + num_tokens, in_steps + step_seconds
             if on_step:
                 remaining = (now - started) / (done - first) * (num_steps - done)
-                on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens / (now - step_started), remaining))
+                on_step(Progress(done, num_steps, losses[-1], rate, norm, num_tokens, step_seconds, remaining))
             if evaluate and (done == num_steps or (evaluate_every_steps and done % evaluate_every_steps == 0)):
                 model.eval()
                 looking = memory.explained(

@@ -31,7 +31,7 @@ class Probe:
         self.setup_seconds = 0.0
         self._model: PreTrainedModel | None = None
         self._gaps: dict[int, float] = {}
-        self._tokens: dict[int, float] = {}
+        self._tokens: dict[int, int] = {}
         self._weights: set[int] = set()
         self._watching = ExitStack()
         self._live: dict[int, int] = {}
@@ -79,7 +79,7 @@ class Probe:
             self.flops_of_step = float(self._counter.get_total_flops())
         now = time.perf_counter()
         self._gaps[progress.step], self._last = now - self._last, now
-        self._tokens[progress.step] = progress.tokens_per_second * self._gaps[progress.step]
+        self._tokens[progress.step] = progress.num_tokens
         if not self.optimizer_bytes:
             files = self.run_dir.glob("checkpoints/step-*/optimizer-*.safetensors")
             self.optimizer_bytes = sum(path.stat().st_size for path in files)
@@ -94,7 +94,7 @@ class Probe:
 
     @property
     def tokens_a_step(self) -> float:
-        return statistics.mean([self._tokens[step] for step in UNDISTURBED])
+        return statistics.fmean(self._tokens[step] for step in UNDISTURBED)
 
     @property
     def checkpoint_seconds(self) -> float:

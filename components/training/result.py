@@ -31,9 +31,15 @@ class Progress:
     learning_rate: float
     gradient_norm: float
     """Before clipping."""
-    tokens_per_second: float
+    num_tokens: int
     """Of this step, padding not counted."""
+    seconds: float
+    """That this step took."""
     remaining_seconds: float
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.num_tokens / self.seconds
 
 
 @dataclass(frozen=True)

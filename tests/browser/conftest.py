@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser import axe
 from tests.dashboard.installation import Installation, free_port, shared, wait_for
@@ -18,6 +18,7 @@ APP = ROOT / "dashboard" / "app.py"
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 PATIENCE_MS = 60_000
 """A machine that trains beside it answers slowly, and slowness is not what these tests are about."""
+expect.set_options(timeout=PATIENCE_MS)
 
 Open = Callable[..., Page]
 

@@ -7,7 +7,7 @@ from components.ledger.journal import Journal
 from components.ledger.store import Ledger
 from components.registry import Registry
 from dashboard.text import Words
-from tests.browser.conftest import PATIENCE_MS, Open
+from tests.browser.conftest import Open
 from tests.browser.test_dashboard import STILL
 from tests.dashboard.installation import Installation
 
@@ -39,11 +39,11 @@ def test_somebody_asks_rates_and_rolls_back_by_keyboard_alone(open_page: Open, i
     page.keyboard.type("Finds a path through a graph, typed.")
     tab_to(page, say("playground.ask"))
     page.keyboard.press("Enter")
-    expect(page.locator(".b-answer")).to_contain_text("networkx", timeout=PATIENCE_MS)
+    expect(page.locator(".b-answer")).to_contain_text("networkx")
     page.wait_for_selector(STILL)
     tab_to(page, say("playground.approve"))
     page.keyboard.press("Space")
-    expect(page.locator(".b-steps li.done")).to_have_text([say("fate.received")], timeout=PATIENCE_MS)
+    expect(page.locator(".b-steps li.done")).to_have_text([say("fate.received")])
     with Ledger(installation.settings) as ledger:
         row = ledger.feedback("library", limit=1)[0]
     assert (row.kind, row.text) == ("approve", "Finds a path through a graph, typed.")
@@ -62,8 +62,8 @@ def test_somebody_asks_rates_and_rolls_back_by_keyboard_alone(open_page: Open, i
         tab_to(page, say("rollback.yes"))
         page.keyboard.press("Enter")
         moved = page.locator(".b-timeline li", has_text=say("models.journal.rollback", to=1))
-        expect(moved.first).to_be_visible(timeout=PATIENCE_MS)
-        expect(dialog).to_be_hidden(timeout=PATIENCE_MS)
+        expect(moved.first).to_be_visible()
+        expect(dialog).to_be_hidden()
         with Ledger(installation.settings) as ledger:
             last = ledger.journal()[-1]
         assert (last.action, last.to_version, last.evidence) == ("rollback", 1, {"reason": "by keyboard"})

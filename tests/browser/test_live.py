@@ -72,7 +72,6 @@ def test_what_changes_appears_without_a_reload_and_disturbs_nobody(
     settings, url = own
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)
-    expect.set_options(timeout=PATIENCE_MS)
     try:
         pages: dict[str, Page] = {}
         for name in PAGES:
@@ -109,6 +108,5 @@ def test_what_changes_appears_without_a_reload_and_disturbs_nobody(
             expect(pages["feedback"].locator(".b-row", has_text=f"somebody writes, {number}")).to_be_visible()
         expect(dialog.get_by_label("Why")).to_have_value("half a reas")
     finally:
-        expect.set_options(timeout=5_000)
         context.close()
     assert set(PAGES) < set(LOADED)

@@ -71,21 +71,21 @@ class SignIn:
 
 def test_an_operator_may_start_and_roll_back(sign_in: SignIn) -> None:
     page = sign_in("ana")
-    expect(page.get_by_text("ana@example.org · operator")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("ana@example.org · operator")).to_be_visible()
     page.get_by_role("link", name="Models").click()
-    expect(page.get_by_role("button", name="Roll back")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_role("button", name="Roll back")).to_be_visible()
 
 
 def test_a_rater_is_offered_nothing_that_is_an_operators(sign_in: SignIn) -> None:
     page = sign_in("ben")
-    expect(page.get_by_text("ben@example.org · rater")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("ben@example.org · rater")).to_be_visible()
     page.get_by_role("link", name="Models").click()
-    expect(page.get_by_text("This takes the role “operator”")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("This takes the role “operator”")).to_be_visible()
     expect(page.get_by_role("button", name="Roll back")).to_have_count(0)
 
 
 def test_somebody_without_a_role_sees_that_and_can_leave(sign_in: SignIn) -> None:
     page = sign_in("eve")
-    expect(page.locator(".b-box")).to_contain_text("You have no role here", timeout=PATIENCE_MS)
+    expect(page.locator(".b-box")).to_contain_text("You have no role here")
     expect(page.locator(".node")).to_have_count(0)
     expect(page.get_by_role("button", name="Sign out")).to_be_visible()

@@ -20,7 +20,7 @@ def list_of_versions() -> None:
 
 
 def opened(*versions: str) -> AppTest:
-    test = AppTest.from_function(list_of_versions)
+    test = AppTest.from_function(list_of_versions, default_timeout=60)
     test.session_state["versions"] = list(versions)
     return test.run()
 

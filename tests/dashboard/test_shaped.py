@@ -83,7 +83,7 @@ def test_a_body_is_corrected_in_a_box_of_several_lines_that_begins_with_what_was
         with mock.patch("dashboard.people.can", return_value=True):
             panels.judge(said, seat, Words("en"))
 
-    test = AppTest.from_function(page).run()
+    test = AppTest.from_function(page, default_timeout=60).run()
     assert not test.exception
     [box] = test.text_area
     send = next(one for one in test.button if one.label == "Send the correction")

@@ -19,7 +19,7 @@ from tests.dashboard.installation import gateway
 
 
 def wait_until(true) -> None:
-    give_up = time.monotonic() + 30
+    give_up = time.monotonic() + 60
     while not true():
         assert time.monotonic() < give_up
         time.sleep(0.05)

@@ -193,7 +193,7 @@ def test_the_number_of_files_is_limited():
 def test_time_is_limited_and_nothing_is_left_running(attack: str):
     ran = run(attack, limits=Limits(seconds=0.5))
     assert (ran.outcome, ran.exit_code) == ("timed out", None)
-    assert 0.5 <= ran.seconds < 5
+    assert 0.5 <= ran.seconds < 30
     assert left() == []
 
 

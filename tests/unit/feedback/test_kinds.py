@@ -54,7 +54,7 @@ def client(settings, ledger):
     ref = ModelRef(name="banyan-library", version=1, run_id="r", weights_sha256="0" * 64)
     champions = Champions(find=lambda: {"library": ref}, load=lambda _, found: Engine(found), poll_seconds=0.01)
     with TestClient(create_app(settings, champions=champions, ledger=ledger), base_url="http://127.0.0.1") as client:
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + 60
         while client.get("/readyz").status_code != 200:
             assert time.monotonic() < give_up
             time.sleep(0.005)

@@ -93,7 +93,7 @@ def client(settings, ledger, champions) -> Iterator[TestClient]:
 def serving(client, aliases) -> TestClient:
     """The client, once version 1 answers for `library`."""
     aliases.champions["library"] = model_ref(1)
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 60
     while client.get("/readyz").status_code != 200:
         assert time.monotonic() < give_up
         time.sleep(0.005)

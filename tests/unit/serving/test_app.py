@@ -79,7 +79,7 @@ def test_what_got_no_answer_by_the_gateways_fault_is_in_the_ledger_and_bad_input
     monkeypatch.setattr(ledger, "record_answer", refuse)
     assert ask(serving).status_code == 503
     assert serving.post("/v1/tasks/library", json={"input": ""}).status_code == 422
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not ledger.num_failed("library", since=0, until=1e12):
         assert time.monotonic() < deadline
         time.sleep(0.05)
@@ -133,7 +133,7 @@ def test_every_way_of_asking_counts_a_request_without_an_answer_once(serving, al
 
 
 def until(holds) -> None:
-    give_up = time.monotonic() + 20
+    give_up = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < give_up
         time.sleep(0.01)
@@ -184,7 +184,7 @@ def test_a_body_that_dribbles_in_is_408_after_a_while_and_one_that_is_whole_pass
             return {"type": "http.request", "body": b"x", "more_body": num_sent < 3}
 
         limited = BodyLimit(
-            app, max_bytes=64, seconds=0.2, refuse_large=refuse("too large"), refuse_slow=refuse("too slow")
+            app, max_bytes=64, seconds=1.0, refuse_large=refuse("too large"), refuse_slow=refuse("too slow")
         )
         await asyncio.wait_for(limited({"type": "http"}, receive, None), 20)
 
@@ -293,7 +293,7 @@ def test_a_full_queue_is_429_and_what_waits_is_answered(serving, aliases):
         futures = [threads.submit(ask, serving)]
         assert engine.asked.wait(30)  # alone, so that the others cannot share its batch
         futures += [threads.submit(ask, serving) for _ in range(11)]
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         while sum(future.done() for future in futures) < 7:  # 1 in work, 4 wait, the others are refused
             assert time.monotonic() < give_up
             time.sleep(0.01)

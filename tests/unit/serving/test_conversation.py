@@ -91,7 +91,7 @@ def installation(tmp_path, monkeypatch, engines):
         Ledger(settings) as ledger,
         TestClient(create_app(settings, champions=champions, ledger=ledger), base_url="http://127.0.0.1") as client,
     ):
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 60
         while len(client.get("/v1/models").json()["data"]) < len(engines):
             assert time.monotonic() < give_up
             time.sleep(0.01)

@@ -65,7 +65,7 @@ class Served:
             return []
 
     def until(self, holds) -> None:
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while not holds():
             assert time.monotonic() < give_up
             time.sleep(0.005)

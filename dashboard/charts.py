@@ -296,8 +296,7 @@ def curves(shown: Curves, *, x_label: str, y_label: str) -> str:
         left, right, top, height = 44, 16, 10, 190
         sizes = sorted({point[0] for curve in shown.curves for point in curve.points}) or [1.0]
         first, last = math.log(sizes[0]), math.log(sizes[-1])
-        least = min((point[2] for curve in shown.curves for point in curve.points), default=0.0)
-        floor = max(0.0, math.floor(least * 10) / 10)
+        floor = shown.floor
 
         def x(size: float) -> float:
             share = (math.log(size) - first) / (last - first) if last > first else 0.5

@@ -52,7 +52,7 @@ COST: Mapping[str, tuple[str, str]] = {
     "cost.stages.none": ("No turn of the loop has been timed here.", "此处尚无闭环计时。"),
     "cost.plans": ("Plan against actual", "计划与实际"),
     "cost.plans.none": (
-        "Nothing was planned before it was trained. `banyan plan RECIPE` does that.",
+        "Nothing was planned before it was trained. To plan: banyan plan RECIPE",
         "训练前没有做计划；可用 banyan plan RECIPE。",
     ),
     "cost.column.model": ("Model", "模型"),

@@ -20,7 +20,7 @@ MEASURED: Mapping[str, tuple[str, str]] = {
         "每字节 {bits} 比特，处理器时间 {time}",
     ),
     "evolution.measured.elsewhere": (
-        "{count} more were trained on another corpus: their figures do not compare.",
+        "Trained on another corpus, so that figures do not compare: {count}.",
         "另有 {count} 个在其他语料上训练，数值不可比。",
     ),
     "evolution.sample.none": ("It wrote no sample.", "没有生成样例。"),

@@ -10,6 +10,9 @@ RUNS: Mapping[str, tuple[str, str]] = {
     ),
     "runs.curves.label": ("Loss of {name} over its steps", "{name} 的逐步损失"),
     "runs.curves.x": ("step", "步"),
+    "runs.progress": ("{done} of {total}", "{done} / {total}"),
+    "runs.progress.loss": ("loss {loss} · {speed} tokens a second", "损失 {loss} · 每秒 {speed} 词元"),
+    "runs.progress.left": ("{time} left", "还需 {time}"),
     "runs.schedules": ("By the clock", "定时任务"),
     "runs.schedules.lead": (
         "What starts at set times, each by its own time zone's clock.",

@@ -165,9 +165,12 @@ def _typed() -> "Iterator[str]":
 def _talker(settings: "Settings") -> str:
     from flows import gateway
 
-    served: dict[str, str] = {one["table"]: one.get("task", "") for one in gateway.models(settings)}
+    seats = gateway.models(settings)
+    served: dict[str, str] = {one["table"]: one.get("task", "") for one in seats}
     for task in ("dialogue", "question_answering"):
         for table, its in served.items():
             if its == task:
                 return table
+    if coming := [f"{one['table']} v{one['wanted_version']}" for one in seats if one["state"] == "loading"]:
+        raise NoChampion(f"nobody converses yet; {', '.join(coming)} is being loaded", "try again in a few seconds")
     raise NoChampion("nobody converses yet", "train one: banyan ingest --recipe dialogue-data, banyan train dialogue")

@@ -41,7 +41,8 @@ class Facts:
         if self.num_leftovers and not self.findings:
             lines.append(f"  {self.num_leftovers} processes of a killed stack are left. End them with: banyan down")
         for model in self.models:
-            who = f"v{model['version']} serves" if model.get("version") else "no champion"
+            wanted = f"v{model['wanted_version']} does not answer yet" if model.get("wanted_version") else "no champion"
+            who = f"v{model['version']} serves" if model.get("version") else wanted
             lines.append(f"Model {model.get('model') or 'banyan-' + model['table']}: {who} ({model['state']})")
         lines.append(f"Data {self.data_version or 'none yet; next: banyan demo | banyan ingest FILE --task T'}")
         for table, counts in self.feedback.items():

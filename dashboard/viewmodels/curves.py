@@ -1,5 +1,6 @@
 """Quality by number of labels: the curves of one task in one domain, as they are drawn and as a table."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,9 @@ class Curves:
     curves: tuple[Curve, ...]
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-    """The same in figures."""
+    """The same in figures; the range stands on a line of its own."""
+    floor: float
+    """Where the axis of accuracy begins: the same for all domains of a task, so that their pictures compare."""
 
 
 def curves(finding: Mapping[str, Any], words: Words) -> tuple[Curves, ...]:
@@ -51,12 +54,13 @@ def _one(rows: Sequence[Mapping[str, Any]], task: str, domain: str, words: Words
             found.append(Curve(kind, words.named("curves.base", base), points))  # type: ignore[arg-type]
     table = tuple((curve.name, *(_cell(curve, size, words) for size in sizes)) for curve in found)
     heads = (words("curves.rows"), *(words.number(size) for size in sizes))
+    least = min((float(row[one][1]) for row in mine for one in DOMAINS), default=0.0)
     title = f"{words.named('curves.task', task)} · {words(f'curves.{domain}')}"
-    return Curves(title, tuple(found), heads, table)
+    return Curves(title, tuple(found), heads, table, max(0.0, math.floor(least * 10) / 10))
 
 
 def _cell(curve: Curve, size: int, words: Words) -> str:
     for rows, mean, least, most in curve.points:
         if rows == size:
-            return f"{words.percent(mean)} ({words.percent(least, decimals=0)}–{words.percent(most, decimals=0)})"
+            return f"{words.percent(mean)}\n{least * 100:.0f}–{words.percent(most, decimals=0)}"
     return ""

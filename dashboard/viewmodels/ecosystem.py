@@ -199,7 +199,9 @@ def _lines(readings: Readings, words: Words) -> Mapping[str, str]:
             rows=words.counted("row", head.num_rows if head else 0),
             tables=words.counted("table", len(head.rows) if head else 0),
         ),
-        "preprocessing": words("line.preprocessing", rejected=words.number(dropped)),
+        "preprocessing": words(
+            "line.preprocessing" if dropped else "line.preprocessing.none", rejected=words.number(dropped)
+        ),
         "training": words("line.training.one" if len(models) == 1 else "line.training", count=len(models)),
         "optimisation": words(f"line.verdict.{verdict.verdict}", model=_named(verdict)) if verdict else "",
         "deployment": words("line.deployment.one" if serving == 1 else "line.deployment", count=serving),

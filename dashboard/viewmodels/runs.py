@@ -1,5 +1,6 @@
 """The runs page: what is at work, what was done, and where the time went."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,6 +27,12 @@ STATE_OF_RUN: Mapping[str, State] = {
 
 ACTIVE = {"RUNNING", "PENDING", "CANCELLING", "SCHEDULED"}
 ENDED_BADLY = {"FAILED", "CRASHED", "CANCELLED"}
+DUE = re.compile(r" · \d\d-\d\d \d\d:\d\d$")
+"""How a run's name ends: when it was due, in UTC. The list says when in the time of who looks."""
+COUNTED = re.compile(
+    r".+: (?P<done>\d+) of (?P<total>\d+)(, loss (?P<loss>\S+), (?P<speed>\S+) tokens/s, (?P<left>\d+) s left)?"
+)
+"""What a run writes of how far it is."""
 TRAININGS = {"pretrain", "finetune", "preference", "search", "retrain", "verify"}
 
 
@@ -64,7 +71,7 @@ def runs_view(found: Orchestration, words: Words, *, now: float) -> RunsView:
     return RunsView(
         now=tuple(_line(run, found, words, now) for run in active),
         recent=tuple(_line(run, found, words, now) for run in known if run not in active)[:15],
-        choices={run.id: f"{title(run, words)} · {run.name} · {words.moment(run.created_at)}" for run in known},
+        choices={run.id: choice(run, words) for run in known},
         urls={run.id: run.url for run in known},
         warning=warning,
         can_retrain=can,
@@ -93,9 +100,28 @@ def title(run: Run, words: Words) -> str:
     return f"{name}: {run.table}" if run.table else name
 
 
+def choice(run: Run, words: Words) -> str:
+    """A run in a list: what, what else its name tells (who asked, up to which row), when; nothing twice."""
+    told = DUE.sub("", run.name).removeprefix(f"{run.flow} {run.table}").strip(" ·")
+    return " · ".join(part for part in (title(run, words), told, words.moment(run.created_at)) if part)
+
+
 def reason(message: str) -> str:
-    """What went wrong, without Prefect's preamble; the log has the rest."""
-    return message.removeprefix("Flow run encountered an exception: ").split("\n")[0][:240]
+    """What went wrong, without Prefect's preamble and not cut within a word; the log has the rest."""
+    line = message.removeprefix("Flow run encountered an exception: ").split("\n")[0]
+    return line if len(line) <= 240 else f"{line[:240].rpartition(' ')[0] or line[:240]} …"
+
+
+def progress(text: str, words: Words) -> str:
+    """How far it is, in the page's language; what has another form stays as the run wrote it."""
+    found = COUNTED.fullmatch(text)
+    if not found:
+        return text
+    said = words("runs.progress", done=found["done"], total=found["total"])
+    if not found["loss"]:
+        return said
+    left = words("runs.progress.left", time=words.duration(float(found["left"])))
+    return f"{said} · {words('runs.progress.loss', loss=found['loss'], speed=found['speed'])} · {left}"
 
 
 def run_view(detail: RunDetail, words: Words) -> RunView:
@@ -113,7 +139,8 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
         for step in detail.steps
     )
     log = "\n".join(f"{words.clock(at)}  {line}" for at, _, line in detail.log)
-    return RunView(steps, detail.progress, log)
+    bar = detail.progress
+    return RunView(steps, bar and (bar[0], progress(bar[1], words)), log)
 
 
 def _line(run: Run, found: Orchestration, words: Words, now: float) -> Line:

@@ -29,7 +29,7 @@ from dashboard.viewmodels.evolution import evolution
 from dashboard.viewmodels.feedback import feedback_view, with_feedback
 from dashboard.viewmodels.models import models_view, names, retrainable, verdict_view
 from dashboard.viewmodels.playground import answering, fate_steps, loading
-from dashboard.viewmodels.runs import run_view, runs_view
+from dashboard.viewmodels.runs import choice, progress, reason, run_view, runs_view
 from dashboard.viewmodels.shapes import score
 from flows.gateway import history_lines
 
@@ -307,6 +307,37 @@ def test_runs_to_come_are_not_shown_and_those_at_work_come_first() -> None:
     assert [line.text for line in view.now] == ["Retrain: library"]
     assert [line.state for line in view.recent] == ["failed"]
     assert len(view.choices) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("retrain library · 11-22 03:17", "Retrain: library · "),
+        (
+            "retrain library up to 684 · enough feedback · 11-22 03:17",
+            "Retrain: library · up to 684 · enough feedback · ",
+        ),
+        ("brave-otter", "Retrain: library · brave-otter · "),
+    ],
+)
+def test_a_run_is_told_apart_in_the_list_and_nothing_is_said_twice(name: str, shown: str) -> None:
+    one = replace(run("retrain", "COMPLETED"), name=name)
+    assert choice(one, EN) == shown + EN.moment(one.created_at)
+
+
+def test_the_cause_of_a_failure_is_not_cut_within_a_word() -> None:
+    assert reason("Flow run encountered an exception: DataError: no rows\nand more") == "DataError: no rows"
+    long = reason(" ".join(["wherever"] * 40))
+    assert long.endswith("wherever …") and len(long) <= 242
+    assert len(reason("x" * 900)) == 242
+
+
+def test_how_far_a_run_is_stands_in_the_language_of_the_page() -> None:
+    wrote = "train dialogue: 10 of 75, loss 1.725, 1,156 tokens/s, 834 s left"
+    assert progress(wrote, EN) == "10 of 75 · loss 1.725 · 1,156 tokens a second · 13.9 min left"
+    assert progress(wrote, Words("zh")) == "10 / 75 · 损失 1.725 · 每秒 1,156 词元 · 还需 13.9 分钟"
+    assert progress("rate library: 3 of 684", EN) == "3 of 684"
+    assert progress("train dialogue", EN) == "train dialogue"
 
 
 def test_a_retraining_that_could_not_start_is_said_before_it_is_asked_for() -> None:

@@ -181,6 +181,7 @@ def curve(points: Sequence[tuple[int, float]], *, name: str, label: str, x_label
     first, last = points[0][0], max(points[-1][0], points[0][0] + 1)
     least, most = min(value for _, value in points), max(value for _, value in points)
     room = (most - least) * 0.06 or 0.01
+    digits = 2 if most - least > 0.1 else 3  # three times the same figure is no axis
     least, most = least - room, most + room
 
     def draw(width: int) -> str:
@@ -197,7 +198,7 @@ def curve(points: Sequence[tuple[int, float]], *, name: str, label: str, x_label
         parts = [f'<rect class="frame" x="{left}" y="{top}" width="{width - left - right}" height="{height}" rx="6"/>']
         for value in (most - room, (most + least) / 2, least + room):
             y = top + height * (most - value) / (most - least)
-            parts.append(f'<text class="ax" x="{left - 6}" y="{y + 4:.1f}">{value:.2f}</text>')
+            parts.append(f'<text class="ax" x="{left - 6}" y="{y + 4:.1f}">{value:.{digits}f}</text>')
         for step, anchor in ((first, "start"), (last, "end")):
             x = left if step == first else width - right
             parts.append(

@@ -1,7 +1,8 @@
 """What Prefect's server says of runs, schedules and workers, as `records`."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,22 +37,15 @@ def orchestration_of(http: httpx.Client, url: str, *, limit: int) -> Orchestrati
 
 def run_detail(http: httpx.Client, run_id: str) -> RunDetail:
     """Steps, progress and the last log lines of a run and of what it started."""
-    tasks = json_of(
-        http.post(
-            "/task_runs/filter",
-            json={"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"},
-        )
+    steps = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC"}
+    started = {"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}}
+    # At once, since somebody waits for them and each takes a busy server a quarter of a second. Few runs have started
+    # others: those are asked again together with these.
+    tasks, children, bars, lines = _at_once(
+        http, [("/task_runs/filter", steps), ("/flow_runs/filter", started), *_said_by([run_id])]
     )
-    children = json_of(http.post("/flow_runs/filter", json={"flow_runs": {"parent_flow_run_id": {"any_": [run_id]}}}))
-    family = [run_id, *(child["id"] for child in children)]
-    wanted = {"flow_run_id": {"any_": family}, "type": {"any_": ["progress"]}}
-    bars = json_of(http.post("/artifacts/filter", json={"artifacts": wanted, "sort": "UPDATED_DESC", "limit": 1}))
-    lines = json_of(
-        http.post(
-            "/logs/filter",
-            json={"logs": {"flow_run_id": {"any_": family}}, "sort": "TIMESTAMP_DESC", "limit": 60},
-        )
-    )
+    if children:
+        bars, lines = _at_once(http, _said_by([run_id, *(child["id"] for child in children)]))
     bar = bars[0] if bars and bars[0].get("data") is not None else None
     return RunDetail(
         steps=tuple(step_of(task) for task in tasks),
@@ -60,6 +54,22 @@ def run_detail(http: httpx.Client, run_id: str) -> RunDetail:
             (seconds_of(line["timestamp"]) or 0.0, int(line["level"]), str(line["message"])) for line in reversed(lines)
         ),
     )
+
+
+def _said_by(family: Sequence[str]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The requests for the newest progress and the last log lines of these runs."""
+    bar = {"flow_run_id": {"any_": [*family]}, "type": {"any_": ["progress"]}}
+    log = {"flow_run_id": {"any_": [*family]}}
+    return [
+        ("/artifacts/filter", {"artifacts": bar, "sort": "UPDATED_DESC", "limit": 1}),
+        ("/logs/filter", {"logs": log, "sort": "TIMESTAMP_DESC", "limit": 60}),
+    ]
+
+
+def _at_once(http: httpx.Client, asked: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Any]:
+    """What each request is answered with; the first that fails fails all."""
+    with ThreadPoolExecutor(len(asked)) as threads:
+        return list(threads.map(lambda one: json_of(http.post(one[0], json=one[1])), asked))
 
 
 def planned_runs(http: httpx.Client) -> list[Mapping[str, Any]]:

@@ -80,7 +80,7 @@ def _recipe(model: ModelVersion, words: Words) -> LineageNode:
     name = str(model.recipe.get("name") or words("tile.unknown"))
     length = model.recipe.get("num_steps"), model.recipe.get("num_epochs")
     lines = [words("lineage.steps", count=length[0])] if length[0] else []
-    lines += [words("lineage.epochs", count=length[1])] if length[1] else []
+    lines += [words("lineage.epochs", count=f"{length[1]:g}")] if length[1] else []
     lines += [words("lineage.seed", seed=model.recipe["seed"])] if "seed" in model.recipe else []
     digest = short(model.tags.get("banyan.recipe_sha256", ""))
     return LineageNode(words("lineage.recipe"), name, digest, tuple(lines))
@@ -88,8 +88,12 @@ def _recipe(model: ModelVersion, words: Words) -> LineageNode:
 
 def _parent(model: ModelVersion, words: Words) -> LineageNode:
     base, family = model.recipe.get("base"), model.recipe.get("family")
-    if base:
-        return LineageNode(words("lineage.parent"), str(base), "", (words("lineage.parent.base"),))
+    if base and base != "fresh":
+        key = (
+            "lineage.parent.own" if "@" in str(base) else "lineage.parent.base"
+        )  # a version of a model that was made here
+        return LineageNode(words("lineage.parent"), str(base), "", (words(key),))
+    family = family or (model.recipe.get("fresh") or {}).get("family")
     title = str(family or words("tile.unknown"))
     return LineageNode(words("lineage.parent"), title, "", (words("lineage.parent.none"),) if family else ())
 

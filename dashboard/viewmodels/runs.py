@@ -101,9 +101,17 @@ def title(run: Run, words: Words) -> str:
 
 
 def choice(run: Run, words: Words) -> str:
-    """A run in a list: what, what else its name tells (who asked, up to which row), when; nothing twice."""
-    told = DUE.sub("", run.name).removeprefix(f"{run.flow} {run.table}").strip(" ·")
-    return " · ".join(part for part in (title(run, words), told, words.moment(run.created_at)) if part)
+    """How a run is called in a list: what it is, what tells it apart, who asked, and when, each said once."""
+    what, *by = DUE.sub("", run.name).split(" · ")
+    if DUE.search(run.name):  # `flow table up to 12 · who asked · month-day hour:minute`, else Prefect's own
+        what = what.removeprefix(run.flow).strip().removeprefix(run.table).strip()
+        what = re.sub(r"up to (\d+)", lambda found: words("runs.given.cut", value=found[1]), what)
+        what = re.sub(r"on data (\w+)", lambda found: words("runs.given.data", value=found[1]), what)
+    asked = [
+        words(f"runs.by.{one}") if words.has(f"runs.by.{one}") else words.named("runs.bell", one.replace(" ", "_"))
+        for one in by
+    ]
+    return " · ".join(part for part in (title(run, words), what, *asked, words.moment(run.created_at)) if part)
 
 
 def reason(message: str) -> str:

@@ -137,6 +137,20 @@ def test_lineage_leads_back_to_data_recipe_parent_and_code_and_forward_to_answer
     assert view.answers.title == "7"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "title", "said"),
+    [
+        ({"base": "minilm"}, "minilm", "public base weights"),
+        ({"base": "banyan-gpt@2"}, "banyan-gpt@2", "a version that was trained here"),
+        ({"base": "fresh", "fresh": {"family": "lstm"}}, "lstm", "trained from nothing"),
+        ({"family": "gpt"}, "gpt", "trained from nothing"),
+    ],
+)
+def test_a_parent_is_public_ours_or_nothing(recipe: dict[str, Any], title: str, said: str) -> None:
+    view = lineage_view(model(version=1, recipe=recipe), data=None, ledger=None, answers=(), words=EN)
+    assert (view.made_of[2].title, view.made_of[2].lines) == (title, (said,))
+
+
 def test_only_versions_that_were_champion_can_be_gone_back_to() -> None:
     from tests.dashboard.test_viewmodels import JournalEntry
 

@@ -8,11 +8,12 @@ import pytest
 
 from components.knowledge import RELATIONS
 from dashboard.text import STRINGS, Words, signed
+from dashboard.viewmodels.shapes import step_name
 
 ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
-    r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.(state|by|outcome|cancel|retry)|trigger|ahead|evolution\.measured|line\.verdict|"
+    r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.(state|by|bell|outcome|cancel|retry)|trigger|ahead|evolution\.measured|line\.verdict|"
     r"models\.role|role|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|data\.(done|diff|made_by)|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit|curves|documents\.column|relation|mistakes\.column|files\.column)\."
 )
 
@@ -32,6 +33,14 @@ def test_both_languages_fill_in_the_same_values() -> None:
 
 def test_every_relation_of_a_graph_has_its_words() -> None:
     assert {f"relation.{kind}" for kind in RELATIONS} <= set(STRINGS["en"])
+
+
+def test_every_step_of_a_flow_has_its_words() -> None:
+    source = (ROOT / "flows" / "steps.py").read_text("utf-8")
+    names = [name for name in re.findall(r'task_run_name="([^"]+)"', source) if not name.startswith("{")]
+    assert len(names) > 20, "the pattern finds no steps any more"
+    shown = {name: step_name(Words("zh"), re.sub(r"{[^}]*}", "x", name)) for name in names}
+    assert not {name for name, text in shown.items() if not re.search("[一-龥]", text)}
 
 
 def test_no_string_is_empty() -> None:

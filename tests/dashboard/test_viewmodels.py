@@ -340,6 +340,15 @@ def test_how_far_a_run_is_stands_in_the_language_of_the_page() -> None:
     assert progress("train dialogue", EN) == "train dialogue"
 
 
+def test_a_run_in_a_list_says_each_thing_once_and_in_the_readers_language() -> None:
+    rung = replace(run("retrain", "COMPLETED", at=50), name="retrain library up to 12 · enough feedback · 01-01 00:00")
+    assert choice(rung, EN) == f"Retrain: library · up to 12 · enough feedback · {EN.moment(50)}"
+    assert choice(rung, Words("zh")) == f"重新训练: library · 反馈截至 12 · 反馈已足够 · {EN.moment(50)}"
+    asked = replace(rung, name="retrain library · dashboard · 01-01 00:00")
+    assert choice(asked, EN) == f"Retrain: library · from the dashboard · {EN.moment(50)}"
+    assert "spicy-walrus" in choice(replace(rung, name="spicy-walrus"), EN)
+
+
 def test_a_retraining_that_could_not_start_is_said_before_it_is_asked_for() -> None:
     assert runs_view(orchestration(workers=0), EN, now=0).warning == "No worker is online: runs wait until one is."
     bare = replace(orchestration(), deployments=())

@@ -5,13 +5,13 @@ from functools import partial
 import streamlit as st
 
 from components.ledger.schema import FATES
-from dashboard import answers, opinions, people, widgets
+from dashboard import answers, appeals, opinions, people, widgets
 from dashboard.live import ask_twice, follow, proposed
 from dashboard.records import Answered, Seat, StoreError
 from dashboard.state import REFRESH_SECONDS, memory, read, stores
 from dashboard.stores import PAGE_ROWS
 from dashboard.text import Words
-from dashboard.viewmodels.feedback import is_mostly_scripted, own_lines, own_summary, row_lines
+from dashboard.viewmodels.feedback import is_mostly_scripted, own_lines, own_summary
 from dashboard.viewmodels.playground import fate_steps, right_labels
 from dashboard.viewmodels.shaped import correction_kind, writes
 from dashboard.viewmodels.shapes import Box, notice
@@ -157,7 +157,7 @@ def rows(table: str, say: Words) -> None:
     found = reading.value or ()
     if is_mostly_scripted(found):
         widgets.note(say("feedback.scripted"))
-    widgets.lines(row_lines(found, say), otherwise=say("feedback.rows.none"))
+    appeals.rows(found, say)
     with st.container(horizontal=True):
         if before is not None:
             st.button(

@@ -19,11 +19,13 @@ import httpx
 
 from components import prefect_key
 from components.errors import BanyanError
+from components.feedback.appeals import appeal
 from components.feedback.trigger_file import trigger_policy
 from components.ledger.actions import Actor, perform, require
 from components.ledger.schema import ActionRow, Answer, Fate, Feedback, LookRow
 from components.settings import Settings
 from components.supervisor import addresses, read_stack
+from dashboard import builds
 from dashboard.examples import example
 from dashboard.measured_rows import MeasuredRow, OnFile, measured_rows, on_files
 from dashboard.prefect_replies import orchestration_of, run_detail
@@ -33,7 +35,6 @@ from dashboard.records import (
     CostState,
     Curve,
     DataState,
-    FailedBuild,
     LedgerState,
     ModelVersion,
     Orchestration,
@@ -52,17 +53,14 @@ from dashboard.replies import (
     framed,
     json_of,
     model_version,
-    path_of,
     pieces_of,
     plan_of,
-    read_json,
     seat_of,
     translated,
     turn_of,
 )
 
 if TYPE_CHECKING:
-    from components.data.versioning import Manifest
     from components.evaluation.parity import Parity
     from components.feedback.closing import Measures
     from components.feedback.mine import Mine
@@ -109,8 +107,8 @@ class Stores:
 
             head = versioning.head(self.settings)
             found = versioning.versions(self.settings)
-            versions = tuple(data_version(one, self._licences(one), head) for one in found)
-            failed = sorted(self._failed_builds(), key=lambda build: -build.at)
+            versions = tuple(data_version(one, builds.licences(one, self.settings), head) for one in found)
+            failed = sorted(builds.failed(self.settings), key=lambda build: -build.at)
             return DataState(versions, tuple(failed))
 
     def report_pages(self, docs: Path) -> tuple[Path, ...]:
@@ -124,26 +122,6 @@ class Stores:
         except OSError as err:
             raise StoreError("data", f"{page} is not readable: {err.strerror}", is_down=False) from err
         return framed(html)
-
-    def _licences(self, manifest: "Manifest") -> dict[str, str]:
-        """From the version's own tables; a version that is not checked out here has no licences to show."""
-        folder = self.settings.workspace.data / "versions" / manifest.ref.version
-        found: dict[str, str] = {}
-        for table in manifest.ref.tables:
-            found |= (read_json(folder / table / "table.json") or {}).get("licences", {})
-        return found
-
-    def _failed_builds(self) -> Iterator[FailedBuild]:
-        for folder in (self.settings.workspace.data / "failed").glob("*"):
-            report = read_json(folder / "validation.json")
-            if report is None:
-                continue
-            failed = tuple(
-                f"{check['batch']}: {check['meaning']} ({check['unexpected_count']}/{check['element_count']})"
-                for check in report["checks"]
-                if not check["success"]
-            )
-            yield FailedBuild(folder.name, folder.stat().st_mtime, failed, path_of(report.get("docs")))
 
     # ------------------------------------------------------------ MLflow
 
@@ -265,6 +243,11 @@ class Stores:
         """The newest answers of one version."""
         with self._reading() as ledger:
             return tuple(ledger.answers(model.table, model_version=model.version, limit=5)) if ledger else ()
+
+    def appeal(self, feedback_id: str, *, why: str, actor: Actor) -> int:
+        """Overrule the refusal of a feedback row through the operators' door; the number from which on cuts hold it."""
+        with translated("ledger", "the ledger"):
+            return appeal(self._writable(), feedback_id, actor=actor, why=why)
 
     def costs(self) -> CostState:
         """What every stage of every run cost, and what was planned."""

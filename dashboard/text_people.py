@@ -40,6 +40,23 @@ PEOPLE: Mapping[str, tuple[str, str]] = {
     "action.accept-journal": ("Journal accepted as it is: {subject}", "接受现有日志：{subject}"),
     "action.feedback": ("Feedback on {subject}", "对 {subject} 的反馈"),
     "action.preference": ("Preference on {subject}", "对 {subject} 的偏好"),
+    "appeal.button": ("Overrule …", "改判……"),
+    "appeal.title": ("Overrule a refusal", "改判被拒的反馈"),
+    "appeal.lead": (
+        "Refused: {reason}. If you overrule it, the next retraining learns from it, in place of what others said of "
+        "the same text.",
+        "拒绝原因：{reason}。改判后，下次重新训练将采用它，并取代他人对同一文本的意见。",
+    ),
+    "appeal.why": ("Why (kept, and read by whoever gave the feedback)", "原因（会被记录，反馈者可以看到）"),
+    "appeal.yes": ("Yes, overrule", "确认改判"),
+    "appeal.blank": ("Say why: it is kept.", "请填写原因：它会被记录。"),
+    "appeal.done": ("The next retraining admits it.", "下次重新训练将采用这条反馈。"),
+    "appeal.refused": ("It was not overruled", "未能改判"),
+    "appeal.others": (
+        "A refusal that is a judgement can be overruled by an operator: tell one the feedback's id.",
+        "属于判断性的拒绝可由运维人员改判：请把反馈编号告诉他们。",
+    ),
+    "fate.detail.why": ("{said}: {why}", "{said}：{why}"),
     "outcome.asked": ("begun, no end known", "已开始，结果未知"),
     "outcome.done": ("done", "完成"),
     "outcome.failed": ("failed", "失败"),

@@ -108,20 +108,19 @@ def export(
 @app.command()
 def appeal(
     feedback_id: Annotated[str, typer.Argument(help="As in `banyan feedback list TABLE --refused`.")],
-    why: Annotated[str, typer.Option("--why", help="Kept with it.")],
+    why: Annotated[str, typer.Option("--why", help="Kept with it, and read by whoever gave the feedback.")],
     as_json: Json = False,
 ) -> None:
     """Overrule the refusal of a feedback row.
 
     The next retraining admits it.
     """
-    import getpass
-
     from components.feedback import appeals
+    from components.ledger.actions import at_this_machine
     from components.ledger.store import Ledger
 
     with Ledger(read_settings()) as ledger:
-        sequence = appeals.appeal(ledger, feedback_id, actor=getpass.getuser(), why=why)
+        sequence = appeals.appeal(ledger, feedback_id, actor=at_this_machine(), why=why)
     say(
         as_json,
         {"feedback_id": feedback_id, "sequence": sequence},

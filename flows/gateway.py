@@ -93,6 +93,8 @@ def history_lines(found: dict[str, Any]) -> list[str]:
         effect = step.get("effect") or {}
         if "is_given_again" in effect:
             details.append(f"asked again: {'the same' if effect['is_given_again'] else 'another'} answer")
+        if effect.get("why"):
+            details.append(f"who says: {effect['why']}")
         if "score_before" in effect:
             details.append(f"score {effect['score_before']:.2f} before, {effect['score_after']:.2f} after")
         lines.append(f"{at}  {step['fate']:<9} {', '.join(filter(None, details))}".rstrip())

@@ -1,16 +1,34 @@
 """An operator overrules a refusal; the next cut admits the row."""
 
+from typing import TYPE_CHECKING
+
 from components.errors import UsageError
-from components.feedback.screening import APPEALABLE
-from components.ledger.store import Ledger
+from components.feedback.reasons import APPEALABLE
+from components.ledger.actions import Actor, perform
+
+if TYPE_CHECKING:
+    from components.ledger.store import Ledger
 
 
-def appeal(ledger: Ledger, feedback_id: str, *, actor: str, why: str) -> int:
-    """Records it in the row's way, and gives its sequence: cuts from there on hold it.
+def appeal(ledger: "Ledger", feedback_id: str, *, actor: Actor, why: str) -> int:
+    """Through the operators' door: recorded in the row's way. Its sequence; cuts from there on hold it.
 
     Raises:
-        UsageError: there is no such row, it is not refused, or for a reason that no judgement can change.
+        NotPermitted: the actor is no operator; the refusal is kept with what operators did.
+        UsageError: nobody said why, there is no such row, it is not refused, or for a reason that no judgement changes.
     """
+    return perform(
+        "appeal",
+        subject=feedback_id,
+        actor=actor,
+        ledger=ledger,
+        do=lambda: _overrule(ledger, feedback_id, actor=actor.name, why=why.strip()),
+    )
+
+
+def _overrule(ledger: "Ledger", feedback_id: str, *, actor: str, why: str) -> int:
+    if not why:
+        raise UsageError(f"nobody said why feedback {feedback_id} was refused wrongly", "give a reason: it is kept")
     way = ledger.fate_of(feedback_id)
     if not way:
         raise UsageError(f"there is no feedback {feedback_id!r}", "see: banyan feedback list TABLE --refused")

@@ -7,7 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from components.data.tables import columns, empty_frame, read_split, split_names, table_info
-from components.feedback.screening import KEPT_ASIDE, Admitted, Refused, screen
+from components.feedback.reasons import KEPT_ASIDE
+from components.feedback.screening import Admitted, Refused, screen
 from components.ledger.queries import LedgerQueries
 from components.recipes import ScreeningPolicy
 from components.tasks.base import Task

@@ -13,7 +13,7 @@ import pandas as pd
 from components.data.tables import content_id, empty_frame, read_split
 from components.errors import LedgerError
 from components.feedback.curation import Curated
-from components.feedback.screening import NO_CORRECTION
+from components.feedback.reasons import NO_CORRECTION
 from components.ledger.schema import Fate, Feedback
 from components.ledger.store import Ledger
 from components.refs import DataRef, ModelRef

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from components.data.tables import content_id, normalised
-from components.feedback.screening import COMPARES, DUPLICATE, IN_TRAIN, NO_CORRECTION, UNDECIDED, Refused
+from components.feedback.reasons import COMPARES, DUPLICATE, IN_TRAIN, NO_CORRECTION, UNDECIDED
+from components.feedback.screening import Refused
 from components.feedback.subjects import person
 from components.ledger.kinds import thumb
 from components.ledger.schema import Feedback

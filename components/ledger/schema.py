@@ -345,7 +345,8 @@ class Fate:
     """One step of a feedback row's way. `effect` (measured only): score_before, score_after in [0, 1], output_after.
 
     Of a training by preference also `by`: then the scores are how much the model likes what is wanted. Of a thumb down
-    that was refused for naming no answer: output_after and is_given_again, of a model that did not learn from it.
+    that was refused for naming no answer: output_after and is_given_again, of a model that did not learn from it. Of a
+    row that was received again by an operator's word: why.
     """
 
     feedback_id: str

@@ -301,7 +301,7 @@ class Ledger(Attempts):
     def appeal(self, feedback_id: str, *, actor: str, why: str) -> int:
         """Overrule a refusal: from now on cuts admit the row. Its sequence; the same appeal twice is one.
 
-        The row's way goes on with `received`, and a look at it says who overruled and why.
+        The row's way goes on with `received`, where its author reads why. Who it was is for operators to know.
 
         Raises:
             UsageError: there is no such feedback.
@@ -316,7 +316,7 @@ class Ledger(Attempts):
             sequence, at = next_value(connection, "feedback"), self._now()
             mine = {"sequence": sequence, "feedback_id": feedback_id, "at": at, "actor": actor, "why": why}
             connection.execute(appeals.insert().values(mine))
-            again = Fate(feedback_id, at, "received", reason=APPEALED)
+            again = Fate(feedback_id, at, "received", reason=APPEALED, effect={"why": why})
             connection.execute(fates.insert().values(_fate_row(again)))
             resource = {"prefect.resource.id": f"banyan.feedback.{feedback_id}", "banyan.table": row.table_name}
             self._enqueue(connection, "banyan.feedback.received", resource, {"sequence": sequence, "kind": "appeal"})

@@ -93,19 +93,17 @@ def _labels(output: str) -> set[str]:
 
 def fate_steps(history: Sequence[Fate], words: Words) -> tuple[FateStep, ...]:
     """The whole way of a row: the steps that it has taken, and those that may come."""
-    taken = {fate.fate: fate for fate in history}
+    # Received a second time, by an operator's word: the refusal that was overruled stays in sight.
+    again = next((at for at, fate in enumerate(history) if at and fate.fate == "received"), 0)
+    overruled = (history[0], history[again - 1]) if again else ()
+    taken: dict[str, Fate] = {fate.fate: fate for fate in history[again:]}
     if "refused" in taken and not {"admitted", "trained", "measured"} & taken.keys():
         way: tuple[str, ...] = ("received", "refused")
     else:
         way = tuple(fate for fate in FATES if fate != "refused")
     return tuple(
-        FateStep(
-            words(f"fate.{name}"),
-            fate_detail(taken[name], words) if name in taken else "",
-            name in taken,
-            name == "refused",
-        )
-        for name in way
+        FateStep(words(f"fate.{name}"), fate_detail(fate, words) if fate else "", fate is not None, name == "refused")
+        for name, fate in (*((one.fate, one) for one in overruled), *((name, taken.get(name)) for name in way))
     )
 
 
@@ -133,4 +131,6 @@ def fate_detail(fate: Fate, words: Words) -> str:
         return words("fate.detail.model", model=f"{fate.model_name} v{fate.model_version}")
     if fate.data_version:
         return words("fate.detail.data", version=short(fate.data_version))
-    return fate.reason
+    said = words.named("reason", fate.reason) if fate.reason else ""
+    why = str((fate.effect or {}).get("why", ""))
+    return words("fate.detail.why", said=said, why=why) if why else said

@@ -94,9 +94,9 @@ def test_numbers_are_written_as_people_write_them() -> None:
 def test_every_reason_for_leaving_a_row_out_is_said_in_both_languages() -> None:
     """The reasons are the constants of two modules of ours, whose values travel as they are."""
     from components.data import cleaning
-    from components.feedback import screening
+    from components.feedback import reasons as refusals
 
-    constants = [item for part in (cleaning, screening) for item in vars(part).items()]
+    constants = [item for part in (cleaning, refusals) for item in vars(part).items()]
     reasons = {value for name, value in constants if name.isupper() and isinstance(value, str)}
     assert len(reasons) > 20
     assert not {reason for reason in reasons if not Words("zh").has(f"reason.{reason}")}

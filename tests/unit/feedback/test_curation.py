@@ -3,7 +3,7 @@
 import pytest
 
 from components.data.tables import columns, content_id, write_split
-from components.feedback import screening
+from components.feedback import reasons as why
 from components.feedback.curation import rows_for_training
 from components.tasks import get_task
 from tests.unit.feedback.conftest import table_rows
@@ -51,14 +51,14 @@ def test_a_row_has_the_tables_columns_and_the_licence_of_what_it_replays(curate,
 @pytest.mark.parametrize(
     ("text", "feedback", "reason"),
     [
-        ("read raw data", {"kind": "reject"}, screening.NO_CORRECTION),
-        ("read raw data", {"correction": "  "}, screening.EMPTY),
-        ("   ", {"correction": "mne"}, screening.EMPTY),
-        ("read raw data", {"correction": "numpy"}, screening.UNKNOWN_LABEL),
-        ("Plot  the power spectrum of ALL channels at once", {"correction": "mne"}, screening.IN_TEST),
-        ("plot the power spectrum of all channels at once now", {"correction": "mne"}, screening.NEARLY_IN_TEST),
-        ("render a template", {"correction": "django"}, screening.IN_TRAIN),
-        ("render a template", {"correction": "mne"}, screening.AGAINST_TRAIN),
+        ("read raw data", {"kind": "reject"}, why.NO_CORRECTION),
+        ("read raw data", {"correction": "  "}, why.EMPTY),
+        ("   ", {"correction": "mne"}, why.EMPTY),
+        ("read raw data", {"correction": "numpy"}, why.UNKNOWN_LABEL),
+        ("Plot  the power spectrum of ALL channels at once", {"correction": "mne"}, why.IN_TEST),
+        ("plot the power spectrum of all channels at once now", {"correction": "mne"}, why.NEARLY_IN_TEST),
+        ("render a template", {"correction": "django"}, why.IN_TRAIN),
+        ("render a template", {"correction": "mne"}, why.AGAINST_TRAIN),
     ],
 )
 def test_what_must_not_teach_is_refused_with_its_reason(curate, give, text, feedback, reason):
@@ -80,14 +80,14 @@ def test_agreeing_rows_teach_once(curate, give):
     other = give("Read raw  data", correction="mne", subject="bob")
     curated = curate()
     assert [one.feedback.feedback_id for one in curated.admitted] == [first]
-    assert reasons(curated) == {again: screening.DUPLICATE, other: screening.DUPLICATE}
+    assert reasons(curated) == {again: why.DUPLICATE, other: why.DUPLICATE}
 
 
 def test_a_person_may_change_their_mind(curate, give):
     first = give("read raw data", correction="django", subject="ada")
     second = give("read raw data", correction="mne", subject="ada")
     curated = curate()
-    assert reasons(curated) == {first: screening.SUPERSEDED}
+    assert reasons(curated) == {first: why.SUPERSEDED}
     assert [(one.feedback.feedback_id, one.target) for one in curated.admitted] == [(second, "mne")]
 
 
@@ -99,8 +99,8 @@ def test_people_who_contradict_each_other_teach_nothing(curate, give, people):
     ]
     curated = curate()
     assert curated.rows.empty
-    assert reasons(curated) == dict.fromkeys(both, screening.CONTRADICTORY)
-    assert curated.reasons == {screening.CONTRADICTORY: 2}
+    assert reasons(curated) == dict.fromkeys(both, why.CONTRADICTORY)
+    assert curated.reasons == {why.CONTRADICTORY: 2}
 
 
 def test_the_same_cut_gives_the_same_rows_whatever_came_after(curate, give, ledger, data_dir):

@@ -7,7 +7,8 @@ from fastapi.testclient import TestClient
 
 from components.errors import UsageError
 from components.feedback.preferences import dpo_pairs, kto_rows, usable
-from components.feedback.screening import COMMENTS, COMPARES, IN_TEST, INJECTION, KEPT_ASIDE, UNDECIDED, screen
+from components.feedback.reasons import COMMENTS, COMPARES, IN_TEST, INJECTION, KEPT_ASIDE, UNDECIDED
+from components.feedback.screening import screen
 from components.ledger.kinds import KINDS, check_kind, thumb
 from components.ledger.schema import Feedback
 from components.ledger.store import Ledger

@@ -1,6 +1,6 @@
 """Feedback as DPO pairs and KTO rows."""
 
-from components.feedback import screening
+from components.feedback import reasons as why
 from components.feedback.preferences import dpo_pairs, kto_rows, usable
 from components.feedback.screening import Refused
 from tests.unit.feedback.test_screening import row
@@ -60,5 +60,5 @@ def test_rows_come_in_the_same_order_whatever_the_order_of_the_feedback():
 
 def test_what_screening_refused_for_what_it_is_teaches_no_preference_either():
     rows = [thumb(1, "t", "x", "reject"), row(2, "u", "a", output="b"), row(3, "v", "a", output="b")]
-    refused = [Refused(rows[0], screening.NO_CORRECTION), Refused(rows[1], screening.INJECTION)]
+    refused = [Refused(rows[0], why.NO_CORRECTION), Refused(rows[1], why.INJECTION)]
     assert [one.feedback_id for one in usable(rows, refused)] == ["f1", "f3"]

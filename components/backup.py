@@ -29,7 +29,16 @@ from components.settings import Settings
 FORMAT = 1
 INDEX = "BACKUP.json"
 DATABASES = ("ledger.db", "mlflow/mlflow.db", "prefect/prefect.db")
-FILES = ("journal.head", "secrets", "retrain-when.yaml", "data/HEAD", "data/manifests", "data/docs", "data/failed")
+FILES = (
+    "journal.head",
+    "secrets",
+    "retrain-when.yaml",
+    "screening.yaml",
+    "data/HEAD",
+    "data/manifests",
+    "data/docs",
+    "data/failed",
+)
 """Before what they point to: `remote` and `mlflow/artifacts` only ever grow, so what is read later has it all."""
 STORES = ("remote", "mlflow/artifacts", "prefect/results")
 KEPT_IN_PLACE = {"assets", "logs", "locks"}

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import RecipeError, Transient
+from components.feedback.screening_file import NAME as SCREENING
+from components.feedback.screening_file import screening_policy
 from components.feedback.trigger_file import NAME, trigger_policy
 from components.recipes import (
     BookSource,
@@ -225,9 +227,8 @@ def other_seeds(recipe: Finetune, policy: GatePolicy) -> list[Finetune]:
 
 
 def screening() -> ScreeningPolicy:
-    """Which feedback may teach, in this installation: `recipes/screening.yaml`."""
-    found: ScreeningPolicy = load_recipe(RECIPES / "screening.yaml")
-    return found
+    """Which feedback may teach, in this installation: the workspace's `screening.yaml`, else that of `recipes`."""
+    return screening_policy(load_settings().workspace, default=RECIPES / SCREENING)
 
 
 def trigger() -> TriggerPolicy:

@@ -18,6 +18,8 @@ from typing import Any
 import psutil
 
 from components.errors import BanyanError, ServiceDown, UsageError
+from components.feedback.screening_file import NAME as SCREENING
+from components.feedback.screening_file import screening_file, screening_policy
 from components.feedback.trigger_file import NAME, trigger_file, trigger_policy
 from components.settings import PREFIX, Settings, load_settings
 from components.supervisor import (
@@ -102,7 +104,7 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
     Raises:
         UsageError: the host is not loopback and there is no key.
         WorkspaceBusy: another stack runs on this workspace.
-        RecipeError: the workspace's `retrain-when.yaml` does not read.
+        RecipeError: the workspace's `retrain-when.yaml` or `screening.yaml` does not read.
         PortTaken: no free port near the wished one.
         ServiceDown: a service did not start; nothing of the stack is left running.
     """
@@ -116,6 +118,7 @@ def start(settings: Settings, on_event: OnEvent = lambda _: None) -> Stack:
             if signal.getsignal(which) != signal.SIG_IGN:  # as under nohup
                 signal.signal(which, _exit)
     trigger_policy(settings.workspace, default=RECIPES / NAME)  # its services would die of a typo one after another
+    screening_policy(settings.workspace, default=RECIPES / SCREENING)
     lock = claim(settings.workspace)
     try:
         if ended := end_leftovers(settings.workspace):
@@ -229,7 +232,7 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
     gateway = [
         Service(
             "gateway",
-            (*python, "components.serving.app"),
+            (*python, "components.serving.app", "--screening", str(RECIPES / SCREENING)),
             env=env,
             url=urls["gateway"],
             health_url=f"{urls['gateway']}/healthz",
@@ -251,7 +254,7 @@ def services(settings: Settings, *, ports: Mapping[str, int]) -> list[Service]:
                     "--policy",
                     str(trigger_file(workspace, default=RECIPES / NAME)),
                 ),
-                *("--screening", str(RECIPES / "screening.yaml")),
+                *("--screening", str(screening_file(workspace, default=RECIPES / SCREENING))),
             ),
             env=env,
             depends_on=orchestrated,

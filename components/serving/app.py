@@ -9,6 +9,7 @@ import logging
 import signal
 import socket
 import sys
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -19,6 +20,7 @@ from components.ledger.store import Ledger
 from components.serving import problems
 from components.serving.auth import LOOPBACK_NAMES, refuse_open_binding
 from components.serving.champions import Champions
+from components.serving.channels import GuardedChannels
 from components.serving.compare import router as compare_router
 from components.serving.explain_routes import explain_router
 from components.serving.gateway import Gateway
@@ -44,15 +46,17 @@ def create_app(
     champions: Champions | None = None,
     ledger: Ledger | None = None,
     metrics: Metrics | None = None,
+    screening: Path | None = None,
 ) -> FastAPI:
     """The gateway as an ASGI application. Models load after it has started; nothing is opened before.
 
     Args:
         champions: who answers; default: the registry's champions, loaded by torch.
         ledger: where answers and feedback are kept; default: the settings' own.
+        screening: the screening policy where the workspace has none; default: the built-in values.
 
     Raises:
-        RecipeError: `settings.host` is off loopback and there is no key.
+        RecipeError: `settings.host` is off loopback and there is no key, or the screening policy does not read.
         LedgerError: it is, and the ledger cannot be opened to look for one.
     """
     refuse_open_binding(settings, ledger)
@@ -65,7 +69,7 @@ def create_app(
 
     app = FastAPI(title="Banyan gateway", lifespan=gateway.lifespan, redoc_url=None)
     problems.install(app, gateway.refused)
-    app.include_router(router(gateway))
+    app.include_router(router(gateway, GuardedChannels(settings.workspace, default=screening)))
     app.include_router(openai_router(gateway))
     app.include_router(traffic_router(gateway))
     app.include_router(compare_router(gateway))
@@ -113,11 +117,11 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def serve(settings: Settings, *, port: int) -> None:
+def serve(settings: Settings, *, port: int, screening: Path | None = None) -> None:
     """Run the gateway until it is told to stop; requests in flight are answered first."""
     import uvicorn
 
-    app = create_app(settings)
+    app = create_app(settings, screening=screening)
     sock = listen(settings.host, port)
     log.info("gateway on http://%s:%d", settings.host, sock.getsockname()[1])
     # No access log: the metrics count, and paths alone tell nothing.
@@ -132,12 +136,14 @@ def serve(settings: Settings, *, port: int) -> None:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m components.serving.app", description="The Banyan gateway.")
     parser.add_argument("--port", type=int, help="default: BANYAN_GATEWAY_PORT, or 8000; 0 takes a free one")
+    parser.add_argument("--screening", type=Path, help="a screening recipe; default: the built-in values")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # one line a request to the registry, every second
     try:
         settings = load_settings()
-        serve(settings, port=settings.gateway_port if given.port is None else given.port)
+        port = settings.gateway_port if given.port is None else given.port
+        serve(settings, port=port, screening=given.screening)
     except BanyanError as err:
         print(f"gateway: {err}", file=sys.stderr)
         return err.exit_code

@@ -14,22 +14,18 @@ from components.ledger.keys import ROLES
 from components.ledger.kinds import check_kind
 from components.ledger.schema import Fate
 from components.ledger.store import Ledger
-from components.recipes import ScreeningPolicy
 from components.serving import problems
 from components.serving.auth import Caller, NotAllowed
 from components.serving.champions import Seat
+from components.serving.channels import GuardedChannels
 from components.serving.gateway import Gateway
 from components.serving.messages import Alternative, Id, Opinion, Question, Received, Reply
 from components.serving.openai_routes import model_row
 from components.serving.streams import unless_gone
 
-_SCREENING = ScreeningPolicy()
-OPERATORS_CHANNELS = frozenset({*_SCREENING.declared_channels, *_SCREENING.import_channels})
-"""Of programs and imports, for which bursts and shares are not counted."""
 
-
-def router(gateway: Gateway) -> APIRouter:
-    """The routes, to be included in the application."""
+def router(gateway: Gateway, guarded: GuardedChannels) -> APIRouter:
+    """The routes, to be included in the application. `guarded`: channels that take an operator's key."""
     champions, metrics = gateway.champions, gateway.metrics
     viewer, rater, operator = (Depends(gateway.door.needs(role)) for role in ROLES)
     router = APIRouter()
@@ -78,7 +74,7 @@ def router(gateway: Gateway) -> APIRouter:
     @router.post("/v1/feedback")
     async def give_feedback(opinion: Opinion, caller: Annotated[Caller, rater]) -> Received:
         """Keep what somebody thinks of an answer; durable before it is acknowledged."""
-        if opinion.channel in OPERATORS_CHANNELS and caller.role != "operator":
+        if caller.role != "operator" and opinion.channel in guarded:
             gateway.refused("POST", "/v1/feedback", "channel")
             raise NotAllowed(f"channel {opinion.channel} is not screened for bursts: it needs an operator's key")
         if opinion.kind == "correct" and not (opinion.correction or "").strip():

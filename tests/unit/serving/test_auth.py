@@ -66,6 +66,42 @@ def test_nobody_lifts_the_cap_on_influence_by_naming_a_programs_channel(client, 
     assert 'reason="channel"' in metrics
 
 
+def test_a_channel_that_the_policy_declares_is_guarded_from_the_next_request_on(client, ring, settings, caplog):
+    """Screening reads the policy anew at each retraining, so the door must not be guarded by an older one."""
+    raters, operators = (bearer(ring.create(role, role=role)[1]) for role in ("rater", "operator"))
+    path = settings.workspace.root / "screening.yaml"
+
+    def statuses(*channels: str) -> list[int]:
+        asked = [OPINION | {"channel": channel} for channel in channels]
+        return [client.post("/v1/feedback", json=one, headers=raters).status_code for one in asked]
+
+    assert statuses("survey-bot", "scripted-rater") == [404, 403]  # 404: it got as far as the answer, which is none
+    path.write_text("kind: screening\ndeclared_channels: [survey-bot]\nimport_channels: [archive]\n")
+    assert statuses("survey-bot", "archive", "scripted-rater", "api") == [403, 403, 404, 404]
+    told = client.post("/v1/feedback", json=OPINION | {"channel": "survey-bot"}, headers=raters).json()["error"]
+    assert told["code"] == "not_allowed" and "survey-bot" in told["message"] and "operator" in told["message"]
+    assert client.post("/v1/feedback", json=OPINION | {"channel": "survey-bot"}, headers=operators).status_code == 404
+    path.write_text("kind: screening\ndeclared_chan")
+    assert statuses("survey-bot", "api") == [403, 404], "half a file opens nothing"
+    assert str(path) in caplog.text
+    path.unlink()
+    assert statuses("survey-bot", "scripted-rater") == [404, 403]
+
+
+def test_the_gateway_guards_by_the_policy_that_it_is_started_with(settings, ledger, champions, ring, tmp_path):
+    policy = tmp_path / "packages.yaml"
+    policy.write_text("kind: screening\ndeclared_channels: [survey-bot]\n")
+    rater = bearer(ring.create("r", role="rater")[1])
+    app = create_app(settings, champions=champions, ledger=ledger, screening=policy)
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        for channel, status in (("survey-bot", 403), ("scripted-rater", 404)):
+            told = client.post("/v1/feedback", json=OPINION | {"channel": channel}, headers=rater)
+            assert told.status_code == status
+    policy.write_text("kind: gate\n")
+    with pytest.raises(RecipeError, match="kind screening"):
+        create_app(settings, champions=champions, ledger=ledger, screening=policy)
+
+
 def test_every_route_but_health_is_listed_above(client):
     """A new route is tried by every role, or this fails."""
     paths = client.get("/openapi.json").json()["paths"]

@@ -395,7 +395,10 @@ class Journal:
 
 
 def _moment(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+    except (OverflowError, OSError, ValueError):  # year 1 or 9999, less or more the hours of a zone
+        return f"a time outside the calendar ({at:.0f} s since 1970)"
 
 
 _OF_THE_LINK = {"sequence", "at", "state", "previous", "hash"}

@@ -29,12 +29,15 @@ from components.serving.gateway import Gateway
 from components.serving.messages import Body, Subject, Text
 from components.supervisor import addresses
 
+Version = Annotated[int, Field(gt=0, lt=2**31)]
+"""What the registry's and the ledger's columns hold."""
+
 
 class Part(Body):
     """What part of a table's traffic a version gets."""
 
     kind: Literal["canary", "shadow"]
-    version: int = Field(gt=0)
+    version: Version
     percent: Annotated[float, Field(gt=0, le=100, strict=False)]
     actor: Subject | None = None
     """Who wants it, kept in the journal beside the key that was used."""
@@ -43,7 +46,7 @@ class Part(Body):
 class Back(Body):
     """To which earlier champion, and why: the one before, a version, or who served at a time."""
 
-    to: Annotated[int, Field(gt=0)] | None = None
+    to: Version | None = None
     at: Annotated[AwareDatetime, Field(strict=False)] | None = None
     """ISO 8601 with a zone."""
     reason: Annotated[Text, Field(min_length=1, max_length=1000)] = "asked for over the gateway"
@@ -64,7 +67,7 @@ def traffic_router(gateway: Gateway) -> APIRouter:
         return {"splits": [_about(one, arms.get((one.table, one.kind))) for one in found]}
 
     @router.put("/v1/traffic/{table}")
-    async def put(table: str, part: Part, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any]:
+    async def put(table: Text, part: Part, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any]:
         """Give a version its part: it is loaded first, then journalled, and answers from then on."""
         ref = await _resolve(gateway, table, part.version)
         if champions.batcher(table).engine.ref == ref:
@@ -86,7 +89,7 @@ def traffic_router(gateway: Gateway) -> APIRouter:
         return _about(split, None) | {"state": "ready"}
 
     @router.post("/v1/rollback/{table}")
-    async def roll_back(table: str, back: Back, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any]:
+    async def roll_back(table: Text, back: Back, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any]:
         """An earlier champion serves again, through the journal; it answers before this does, if it is in memory."""
         who = _actor(caller, back.actor)
 
@@ -108,10 +111,10 @@ def traffic_router(gateway: Gateway) -> APIRouter:
 
     @router.delete("/v1/traffic/{table}/{kind}")
     async def end(
-        table: str, kind: SplitKind, caller: Annotated[Caller, Depends(operator)], actor: str = ""
+        table: Text, kind: SplitKind, caller: Annotated[Caller, Depends(operator)], actor: Subject | None = None
     ) -> dict[str, Any]:
         """All to the champion again, from the next look at the ledger on."""
-        who = _actor(caller, actor[:200] or None)
+        who = _actor(caller, actor)
         ended = await gateway.on_ledger(lambda ledger: _traffic(ledger, gateway).end(table, kind, actor=who))
         if ended is None:
             raise problems.NotFound(f"{table!r} has no {kind}", "GET /v1/traffic shows what there is")

@@ -101,6 +101,11 @@ GATE: Mapping[str, tuple[str, str]] = {
         "Over {count} seeds, which differ by {spread} (standard deviation).",
         "{count} 个种子，彼此标准差 {spread}。",
     ),
+    "gate.feedback": (
+        "Feedback kept aside, {rows}; decides nothing",
+        "留出的反馈，{rows}；不影响裁决",
+    ),
+    "gate.feedback.ends": ("({low} to {high})", "（{low} 至 {high}）"),
     "gate.probe": ("With typing errors and other words", "含错字与换词时"),
     "gate.probe.clean": ("{version}, as written", "{version}，原文"),
     "gate.probe.typos": ("{version}, mistyped", "{version}，含错字"),

@@ -53,7 +53,7 @@ def retrain(
             twin = steps.train(further, collected.data, force)
             steps.register(further, collected.data, twin, steps.measure(further, collected.data, twin), baseline)
         model = steps.register(recipe, collected.data, run, scores, baseline)  # last: the newest is the one to judge
-        judgement = steps.judge(model, gate)
+        judgement = steps.judge(model, gate, collected, recipe.task)
         if judgement.verdict.verdict == "promote":
             steps.promote(judgement)
         steps.tell(collected, model, recipe)

@@ -131,10 +131,17 @@ def registered(model: ModelRef) -> ModelRef:
 def verdict(judgement: Judgement) -> Judgement:
     """The gate's verdict in words."""
     found, other = judgement.verdict, judgement.champion or "the plain baseline"
+    aside = ""
+    if (feedback := found.feedback) is not None:
+        theirs = "" if feedback.champion is None else f", {judgement.champion} {feedback.champion:.3f}"
+        aside = (
+            f"\n\nOn {feedback.num_examples} rows of feedback kept aside, which decide nothing: "
+            f"{judgement.challenger} {feedback.challenger:.3f}{theirs}."
+        )
     create_markdown_artifact(
         f"## {found.verdict}\n\n{judgement.challenger} against {other}: {found.reason}\n\n"
         f"Difference {found.difference:+.4f}, interval {found.low:+.4f} to {found.high:+.4f}, p {found.p_value:.4f}; "
-        f"{found.num_wins} better, {found.num_losses} worse of {found.num_examples}.",
+        f"{found.num_wins} better, {found.num_losses} worse of {found.num_examples}.{aside}",
         key="gate",
         description=f"{judgement.challenger}: {found.verdict}",
     )

@@ -158,9 +158,11 @@ def keep_search(found: Found, model: ModelRef) -> None:
 
 
 @step(**_CACHED, cache_key_fn=policies.judging_key, task_run_name="gate {model.name} v{model.version}")
-def judge(model: ModelRef, policy: GatePolicy) -> Judgement:
-    """Promote, reject or inconclusive."""
-    return shown.verdict(candidate.judge(model, policy=policy, settings=load_settings()))
+def judge(model: ModelRef, policy: GatePolicy, collected: Collected | None = None, task: str = "") -> Judgement:
+    """Promote, reject or inconclusive; beside it, both models on the feedback that is kept aside."""
+    settings, screening = load_settings(), policies.screening()
+    aside = retraining.kept_aside(collected, task=task, settings=settings, policy=screening) if collected else None
+    return shown.verdict(candidate.judge(model, policy=policy, settings=settings, kept_aside=aside))
 
 
 @step(**_TRIED, task_run_name="gate {model.name} v{model.version} again")

@@ -12,7 +12,7 @@ from components.data import packing, versioning
 from components.data.packed_versions import located
 from components.data.tables import table_info
 from components.errors import RegistryError, VersionNotFound
-from components.evaluation import admission, evidence, gate, slices, spending
+from components.evaluation import admission, evidence, feedback_test, gate, slices, spending
 from components.evaluation.card import card_of
 from components.evaluation.cost import cost_pair
 from components.evaluation.gate import Verdict
@@ -271,12 +271,17 @@ def _recipe(info: VersionInfo) -> Finetune:
 # ---------------------------------------------------------------- judging
 
 
-def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Judgement:
+def judge(
+    challenger: ModelRef, *, policy: GatePolicy, settings: Settings, kept_aside: "pd.DataFrame | None" = None
+) -> Judgement:
     """The gate's verdict on a version: against the champion, or against the plain baseline where there is none.
 
     Both answer the challenger's test split; a champion that was measured on another one is measured again. The
     verdict is kept in the ledger, and counts among the looks at that split unless the version is a control, which
     cannot be promoted.
+
+    Args:
+        kept_aside: feedback that no training sees (`Curated.kept_aside`): both answer it, and the verdict is not moved.
 
     Raises:
         VersionNotFound: the version has no scores.
@@ -302,6 +307,10 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
     probe = evidence.probed(
         challenger, champion, rows, task=info.task, registry=registry, policy=policy, settings=settings
     )
+    on_feedback = None
+    if kept_aside is not None:
+        few = kept_aside if recipe.max_test_rows is None else kept_aside.head(recipe.max_test_rows)
+        on_feedback = feedback_test.on_feedback(challenger, few, task=info.task, registry=registry, settings=settings)
     test_set = spending.set_name(mine["id"])
     with Ledger(settings) as ledger:
         cost = cost_pair(
@@ -318,7 +327,7 @@ def judge(challenger: ModelRef, *, policy: GatePolicy, settings: Settings) -> Ju
         look = None if is_control else _look(ledger, challenger, champion, test_set=test_set, policy=policy)
         groups = slices.groups(rows, policy)
         verdict = gate.compare(mine, theirs, policy, look=look, groups=groups, seeds=seeds, probe=probe)
-        verdict = verdict.model_copy(update={"cost": cost})
+        verdict = verdict.model_copy(update={"cost": cost, "feedback": on_feedback})
         ledger.record_verdict(
             challenger,
             verdict,

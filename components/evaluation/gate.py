@@ -43,6 +43,7 @@ from pydantic import BaseModel, ConfigDict
 from components.errors import DataError
 from components.evaluation.calibration import Calibration, calibration
 from components.evaluation.cost import CostPair
+from components.evaluation.feedback_test import FeedbackTest
 from components.evaluation.robustness import Probe
 from components.evaluation.seeds import SeedSpread
 from components.evaluation.slices import Slice, compare_slices, objection
@@ -83,6 +84,8 @@ class Verdict(BaseModel):
     probe: Probe | None = None
     cost: CostPair | None = None
     """Of both models; added by who knows where they are kept."""
+    feedback: FeedbackTest | None = None
+    """Both on the feedback that is kept aside; added in a retraining, and decides nothing."""
 
 
 def compare(

@@ -1,7 +1,7 @@
 """What a retraining does with feedback: claims it, makes a data version of it, and tells each row what came of it."""
 
 import logging
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +21,9 @@ from components.supervisor import addresses
 from components.tasks import get_task
 from components.training import bases, preference_rows
 from components.training.recipes import CHAMPION
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -181,6 +184,23 @@ def collect(
         num_refused=len(curated.refused),
         reasons=curated.reasons,
     )
+
+
+def kept_aside(
+    collected: Collected, *, task: str, settings: Settings, policy: ScreeningPolicy | None = None
+) -> "pd.DataFrame | None":
+    """The feedback test set as of the cut, which no training sees; None where the policy keeps nobody aside.
+
+    Raises:
+        LedgerError: the ledger did not answer.
+    """
+    if policy is None or not policy.heldout_share or collected.data is None:
+        return None
+    data_dir = versioning.path_of(collected.data, settings)
+    with Ledger(settings) as ledger:
+        return rows_for_training(
+            ledger, collected.table, collected.cut, task=get_task(task), data_dir=data_dir, policy=policy
+        ).kept_aside
 
 
 def prefer(

@@ -1,7 +1,7 @@
 """What the gate kept of one comparison, ready to be drawn: slices, calibration, the stream, seeds, typing errors."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 from typing import Any
 
@@ -176,7 +176,23 @@ def _sides(
     cost = kept.get("cost") or {}
     if mine and its and not cost:  # of before the gate kept costs
         cost = {"challenger": {TIMED: mine[TIMED]}, "champion": {TIMED: its[TIMED]}}
-    return sides + _costs(cost, words)
+    return sides + _on_feedback(kept.get("feedback"), row, words) + _costs(cost, words)
+
+
+def _on_feedback(found: Mapping[str, Any] | None, row: VerdictRow, words: Words) -> list[Side]:
+    """Both on what people said whom no training sees; it decided nothing."""
+    if not found:
+        return []
+    label = words("gate.feedback", rows=words.counted("row", int(found["num_examples"])))
+    mine, theirs = found["challenger"], found.get("champion")
+    if theirs is None:
+        return [Side(label, score(words, row.metric, mine), "–", "", None)]
+    side = _side(label, row.metric, mine, theirs, words)
+    low, high = found.get("interval") or (None, None)
+    if low is None or high is None:
+        return [replace(side, gain=None)]  # too few to call one better
+    ends = words("gate.feedback.ends", low=bare_difference(row.metric, low), high=bare_difference(row.metric, high))
+    return [replace(side, difference=f"{side.difference} {ends}", gain=None if low <= 0 <= high else side.gain)]
 
 
 def _costs(cost: Mapping[str, Any], words: Words) -> list[Side]:

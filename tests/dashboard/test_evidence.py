@@ -22,7 +22,7 @@ from dashboard.viewmodels.models import earlier_champions
 from dashboard.viewmodels.parity import parity_rows
 from tests.dashboard.test_viewmodels import activity, model, verdict
 
-EN = Words("en")
+EN, ZH = Words("en"), Words("zh")
 
 
 def look(version: int, *, word: str = "promote", number: int = 1, level: float = 0.025, **more: Any) -> LookRow:
@@ -70,6 +70,27 @@ def test_the_champion_and_the_challenger_are_compared_in_the_measures_direction(
     before = model(version=1, metrics={"accuracy": 0.6, "calibration_error": 0.1})
     sides = evidence_view(verdict(2, against=1), [look(2)], [worse, before], EN).sides
     assert [side.gain for side in sides] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ({"champion": 0.6, "difference": 0.2, "interval": [0.1, 0.3]}, ("80.0%", "60.0%", True)),
+        ({"champion": 0.6, "difference": 0.2, "interval": [-0.1, 0.5]}, ("80.0%", "60.0%", None)),
+        ({"champion": 0.6, "difference": 0.2, "interval": None}, ("80.0%", "60.0%", None)),
+        ({"champion": None, "difference": None, "interval": None}, ("80.0%", "–", None)),
+    ],
+)
+def test_feedback_kept_aside_stands_beside_the_verdict_and_calls_better_only_what_its_interval_does(
+    found: dict[str, Any], shown: tuple[str, str, bool | None]
+) -> None:
+    kept = look(2, feedback={"num_examples": 40, "challenger": 0.8, **found})
+    for words in (EN, ZH):
+        sides = evidence_view(verdict(2, against=1), [kept], [model(version=2), model(version=1)], words).sides
+        label = words("gate.feedback", rows=words.counted("row", 40))
+        (side,) = [one for one in sides if one.label == label]
+        assert (side.challenger, side.against, side.gain) == shown
+        assert ("10" in side.difference) == bool(found["interval"])
 
 
 def test_what_models_cost_stands_beside_their_quality_and_less_is_better() -> None:

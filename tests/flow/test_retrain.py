@@ -25,14 +25,18 @@ from components import assets
 from components.data import tables, versioning
 from components.errors import NonFiniteLoss
 from components.evaluation.candidate import RECIPE_TAG
+from components.evaluation.robustness import model_in
+from components.feedback.retraining import Collected, kept_aside
+from components.feedback.subjects import is_kept_aside
 from components.ledger.attempts import lease_name
 from components.ledger.store import Ledger
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
 from components.registry import Registry
 from components.settings import Settings
 from components.supervisor import free_port
+from components.tasks import get_task
 from components.training import lock
-from flows import keys, waiting
+from flows import keys, policies, waiting
 from flows.collect_feedback import collect_feedback
 from flows.evaluate import evaluate
 from flows.finetune import finetune
@@ -116,7 +120,7 @@ def first(settings, data):
     return finetune(RECIPE, data=data, policy=ANYTHING)
 
 
-def give_feedback(settings, model, numbers, label):
+def give_feedback(settings, model, numbers, label, *, subject=None):
     with Ledger(settings) as ledger:
         for i in numbers:
             request = str(uuid.uuid4())
@@ -131,7 +135,9 @@ def give_feedback(settings, model, numbers, label):
                 output="web",
                 confidence=0.5,
             )
-            ledger.record_feedback(str(uuid.uuid4()), request_id=request, kind="correct", correction=label)
+            ledger.record_feedback(
+                str(uuid.uuid4()), request_id=request, kind="correct", correction=label, subject=subject
+            )
 
 
 def test_an_ingest_of_a_file_is_a_version_and_the_same_file_the_same_one(settings, data):
@@ -342,6 +348,49 @@ def test_a_gate_that_asks_for_seeds_gets_them_and_looks_once(settings, mlflow, f
     for side in ("challenger", "champion"):
         cost = look.evidence["cost"][side]
         assert cost["cpu_seconds"] > 0 and cost["weight_bytes"] > 10_000 and cost["seconds_per_example"] > 0
+
+
+def test_both_models_answer_the_feedback_that_no_training_sees_which_moves_no_verdict(settings, mlflow, first):
+    """One person of two is kept aside by the workspace's screening policy."""
+    policy = settings.workspace.root / "screening.yaml"
+    policy.write_text("kind: screening\nheldout_share: 0.5\n")
+    registry, label = Registry(mlflow), sorted(WORDS)[0]
+    before = registry.champion(first.name)
+    try:
+        with Ledger(settings) as ledger:
+            names = [f"reader {number}" for number in range(40)]
+            asked = [SimpleNamespace(subject=ledger.pseudonym(name)) for name in names]
+            sides = {is_kept_aside(one, policies.screening()): name for one, name in zip(asked, names, strict=True)}
+            looks = ledger.looks(first.name)
+        give_feedback(settings, first, range(200, 235), label, subject=sides[True])
+        give_feedback(settings, first, range(300, 303), label, subject=sides[False])
+        state = retrain("topics", recipe=RECIPE, policy=ANYTHING, return_state=True)
+        assert state.is_completed(), state.message
+        with Ledger(settings) as ledger:
+            (look,) = [one for one in ledger.looks(first.name) if one not in looks]  # one look, as without it
+            cut = ledger.cuts("topics")[-1].cut
+            collected = Collected(
+                table="topics", cut=cut, data=versioning.head(settings), num_admitted=0, num_refused=0, reasons={}
+            )
+        aside = kept_aside(collected, task=RECIPE.task, settings=settings, policy=policies.screening())
+    finally:
+        policy.unlink()
+    assert len(aside) == 35
+    used = versioning.path_of(versioning.head(settings), settings)
+    taught = {split: set(tables.read_split(used, "topics", split)["id"]) for split in ("train", "feedback")}
+    assert not set(aside["id"]) & (taught["train"] | taught["feedback"])
+    assert {f"{WORDS[label]} question {i}" for i in range(300, 303)} <= set(
+        tables.read_split(used, "topics", "feedback")["text"]
+    )
+    found = look.evidence["feedback"]
+    assert found["num_examples"] == 35
+    made = registry.ref(first.name, look.model_version)
+    for side, model in (("challenger", made), ("champion", before)):
+        say = model_in(registry.fetch(model, settings), task=get_task(RECIPE.task))
+        right = [answer.output == label for answer in say(list(aside["text"]))]
+        assert found[side] == pytest.approx(sum(right) / 35), side
+    assert found["difference"] == pytest.approx(found["challenger"] - found["champion"])
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
 
 
 BROKEN = RECIPE.model_copy(update={"learning_rate": 1e30, "name": "broken"})

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from dashboard.records import Bin
+from dashboard.text import signed
 from dashboard.viewmodels.curves import Curves
 from dashboard.viewmodels.evidence import Forest, ForestRow, Side, Stream
 from dashboard.viewmodels.lineage import LineageNode, LineageView
@@ -150,7 +151,7 @@ def looks(shown: Stream, *, label: str, error_label: str, unit: float) -> str:
 
         parts = [f'<line class="zero" x1="{left}" x2="{width - right}" y1="{y(0):.1f}" y2="{y(0):.1f}"/>']
         for value in (least + room, 0.0, most - room):
-            parts.append(f'<text class="ax" x="{left - 6}" y="{y(value) + 4:.1f}">{value * unit:+.1f}</text>')
+            parts.append(f'<text class="ax" x="{left - 6}" y="{y(value) + 4:.1f}">{signed(value * unit)}</text>')
         biggest = max((one.level for one in shown.looks), default=0.0) or 1.0
         base = top + height + 20 + foot
         for place, one in enumerate(shown.looks):

@@ -31,6 +31,7 @@ from dashboard.viewmodels.shapes import (
     score,
     short,
     step_name,
+    taken_back,
 )
 
 ENDED_BADLY = {"FAILED", "CRASHED"}
@@ -191,6 +192,9 @@ def _lines(readings: Readings, words: Words) -> Mapping[str, str]:
     models, seats, ledger = readings.models.value or (), readings.seats.value or (), readings.ledger.value
     tables = ledger.tables if ledger else ()
     verdict = ledger.verdicts[-1] if ledger and ledger.verdicts else None
+    word = f"line.verdict.{verdict.verdict}" if verdict else ""
+    if ledger and verdict and (verdict.model_name, verdict.model_version) in taken_back(ledger.journal):
+        word = "line.verdict.taken"
     dropped = sum(sum(reasons.values()) for reasons in head.rejects.values()) if head else 0
     serving = sum(seat.version is not None for seat in seats)
     return {
@@ -203,7 +207,7 @@ def _lines(readings: Readings, words: Words) -> Mapping[str, str]:
             "line.preprocessing" if dropped else "line.preprocessing.none", rejected=words.number(dropped)
         ),
         "training": words("line.training.one" if len(models) == 1 else "line.training", count=len(models)),
-        "optimisation": words(f"line.verdict.{verdict.verdict}", model=_named(verdict)) if verdict else "",
+        "optimisation": words(word, model=_named(verdict)) if verdict else "",
         "deployment": words("line.deployment.one" if serving == 1 else "line.deployment", count=serving),
         "application": words("line.application", count=words.number(sum(table.num_answers for table in tables))),
         "feedback": words(
@@ -348,8 +352,15 @@ def _tiles(readings: Readings, words: Words) -> list[Tile]:
 
 
 def _improvement(ledger: LedgerState | None, words: Words) -> Tile:
-    """How long ago a better model took over; rolling back is no improvement."""
-    moves = [move for move in ledger.journal if (move.action, move.state) == ("promote", "done")] if ledger else []
+    """How long ago a better model took over; rolling back is none, nor is what was taken back."""
+    journal = ledger.journal if ledger else ()
+    left = taken_back(journal)
+    moves = [
+        move
+        for move in journal
+        if (move.action, move.alias, move.state) == ("promote", "champion", "done")
+        and (move.name, move.to_version) not in left
+    ]
     if not moves:
         return Tile(words("tile.since"), words("tile.unknown"), words("tile.nothing"))
     last = max(moves, key=lambda move: move.at)

@@ -19,6 +19,7 @@ from dashboard.viewmodels.shapes import (
     metric_of,
     score,
     short,
+    taken_back,
 )
 
 VERDICT_STATE: Mapping[str, State] = {"promote": "ready", "reject": "failed", "inconclusive": "waiting"}
@@ -45,6 +46,8 @@ class VerdictView:
     more: str
     state: State
     interval: Interval
+    since: str = ""
+    """What has become of a version that was promoted."""
 
 
 @dataclass(frozen=True)
@@ -95,22 +98,26 @@ def models_view(models: Sequence[ModelVersion], ledger: LedgerState | None, name
     verdicts = ledger.verdicts if ledger else ()
     controls = {model.version for model in mine if model.role == "control"}  # judged for comparison, never promoted
     last = last_verdict([row for row in verdicts if row.model_version not in controls], name)
+    moves = _moves(ledger.journal if ledger else (), name)
+    taken = [version for model_name, version in taken_back(moves) if model_name == name]
     return ModelsView(
         shown=shown,
         champion=champion,
         lineage_of=f"{shown.table} v{shown.version}",
         metric=words.named("metric", metric),
         is_lower_better=metric in LOWER_IS_BETTER,
-        bars=tuple(bars(mine, verdicts, metric, words)),
-        verdict=verdict_view(last, words) if last else None,
+        bars=tuple(bars(mine, verdicts, metric, words, taken=taken[-1] if taken else None)),
+        verdict=verdict_view(last, words, is_taken_back=last.model_version in taken) if last else None,
         versions=tuple(_version_row(model, metric, words) for model in mine),
         lineage=tuple(lineage_facts(shown, words)),
-        moves=tuple(_move(entry, words) for entry in _moves(ledger.journal if ledger else (), name)),
+        moves=tuple(_move(entry, words) for entry in moves),
     )
 
 
-def bars(mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: str, words: Words) -> list[Bar]:
-    """Champion, the champion before it, the newest control, the plain baseline: as far as there are any."""
+def bars(
+    mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: str, words: Words, *, taken: int | None = None
+) -> list[Bar]:
+    """Champion, the one before it or `taken` back, the newest control, the plain baseline: as far as there are any."""
     if not metric or not mine:
         return []
     champion = champion_of(mine, mine[0].name)
@@ -122,6 +129,9 @@ def bars(mine: Sequence[ModelVersion], verdicts: Sequence[VerdictRow], metric: s
     before = next((m for m in mine if previous and m.version == previous.against_version and metric in m.metrics), None)
     if before:
         values.append((words("models.bar.before", version=before.version), before.metrics[metric], "blue", ""))
+    left = next((m for m in mine if m.version == taken and metric in m.metrics), None)
+    if left:
+        values.append((words("models.bar.taken", version=left.version), left.metrics[metric], "blue", ""))
     control = next((m for m in mine if m.role == "control" and metric in m.metrics), None)
     if control:
         label = words("models.bar.control", version=control.version)
@@ -156,7 +166,7 @@ def baseline_of(
     return None
 
 
-def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
+def verdict_view(row: VerdictRow, words: Words, *, is_taken_back: bool = False) -> VerdictView:
     """A verdict with its interval, drawn against zero."""
     state = VERDICT_STATE[row.verdict]
     against = "models.verdict.against.champion" if row.against == "champion" else "models.verdict.against.baseline"
@@ -170,7 +180,7 @@ def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
         count=words.number(row.num_examples),
     )
     more = words("models.verdict.more", count=words.number(row.num_more_needed)) if row.num_more_needed else ""
-    reach = max(abs(row.low), abs(row.high), 1e-9) * 1.6
+    reach = max(abs(row.low), abs(row.high), 1e-9) * 2.0  # the figure beside the far end has room in a column
 
     def place(value: float) -> float:
         return (value + reach) / (2 * reach)
@@ -182,6 +192,7 @@ def verdict_view(row: VerdictRow, words: Words) -> VerdictView:
         more=more,
         state=state,
         interval=Interval(0.5, place(row.low), place(row.high), place(row.difference), low, high, state),
+        since=words("models.verdict.taken", version=row.model_version) if is_taken_back else "",
     )
 
 
@@ -232,11 +243,14 @@ def _move(entry: JournalEntry, words: Words) -> Line:
         text = words("models.journal.first", to=entry.to_version)
     else:
         text = words("models.journal.promote", to=entry.to_version, previous=entry.from_version)
+    # Why somebody, or the watch, went back; a gate's reason is its figures, which stand above.
+    reason = str(entry.evidence.get("reason") or "") if entry.action == "rollback" else ""
+    actor = words(f"actor.{entry.actor}") if words.has(f"actor.{entry.actor}") else entry.actor
     unfinished = {"intended": "waiting", "abandoned": "failed"}.get(entry.state)
     return Line(
         when=words.moment(entry.at),
         text=text,
-        note=" · ".join(part for part in (entry.actor, entry.note) if part),
+        note=" · ".join(part for part in (actor, reason, entry.note) if part),
         state=unfinished or "ready",  # type: ignore[arg-type]
         state_text=words(f"models.journal.{entry.state}"),
         end=short(entry.hash),

@@ -147,7 +147,7 @@ def run_view(detail: RunDetail, words: Words) -> RunView:
         for step in detail.steps
     )
     log = "\n".join(f"{words.clock(at)}  {line}" for at, _, line in detail.log)
-    bar = detail.progress
+    bar = detail.progress if detail.progress and detail.progress[0] < 100 else None  # the steps tell what is over
     return RunView(steps, bar and (bar[0], progress(bar[1], words)), log)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from components.ecosystem import State
-from components.ledger.schema import VerdictRow
+from components.ledger.schema import JournalEntry, VerdictRow
 from components.tasks import all_tasks
 from dashboard.records import ModelVersion, Reading, Service
 from dashboard.text import Words, signed
@@ -139,6 +139,17 @@ def last_verdict(
         if row.model_name == name and version in (None, row.model_version) and against in (None, row.against):
             found = row
     return found
+
+
+def taken_back(journal: Iterable[JournalEntry]) -> list[tuple[str, int]]:
+    """Registered model and version of those that a roll-back has left and that are not champion again, newest last."""
+    left: dict[tuple[str, int], None] = {}
+    for entry in sorted(journal, key=lambda entry: entry.sequence):
+        if (entry.alias, entry.state) == ("champion", "done"):
+            left.pop((entry.name, entry.to_version), None)
+            if entry.action == "rollback" and entry.from_version is not None:
+                left[entry.name, entry.from_version] = None
+    return list(left)
 
 
 def step_name(words: Words, name: str) -> str:

@@ -17,7 +17,8 @@ def verdict(view: ModelsView) -> None:
         widgets.note(say("models.verdict.none"))
         return
     shown = view.verdict
-    widgets.cards([widgets.card(shown.title, shown.against, [part for part in (shown.detail, shown.more) if part])])
+    said = [part for part in (shown.detail, shown.more, shown.since) if part]
+    widgets.cards([widgets.card(shown.title, shown.against, said)])
     widgets.interval(shown.interval)
 
 

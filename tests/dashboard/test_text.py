@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 # Where a page builds a key from a name, any key of that family counts as used.
 BUILT = re.compile(
     r"^(page|store|state|stage|metric|split|flow|step|reason|service|family|application|fate|kind|runs\.(state|by|bell|outcome|cancel|retry)|trigger|ahead|evolution\.measured|line\.verdict|"
-    r"models\.role|role|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|data\.(done|diff|made_by)|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit|curves|documents\.column|relation|mistakes\.column|files\.column)\."
+    r"models\.role|role|actor|action|outcome|gate\.(finding|rule|slice|length|verdict|tab|calibration|probe)|cost\.column|data\.(done|diff|made_by)|models\.column|models\.journal|models\.verdict|feedback\.said|feedback\.channel|fate\.detail|ago|unit|curves|documents\.column|relation|mistakes\.column|files\.column)\."
 )
 
 

@@ -29,6 +29,9 @@ NIGHTLY = "nightly"
 FORMERLY_NIGHTLY = "retrain/cpu"
 """The deployment that had this schedule when only one table was looked at: where it stands there it is moved."""
 
+WATCH = "watch"
+"""Who rolls back by itself, as the journal names it (`components.feedback.watch`, which is slow to import)."""
+
 MAX_ATTEMPTS = 4
 """How often a run that lost its process is started in all, before it stays Crashed."""
 
@@ -67,6 +70,8 @@ class Bell:
     event: str
     resource: str
     """What the id of the event's resource begins with; the table's name follows."""
+    by: str = ""
+    """Whose doing it must be; empty: anybody's."""
 
     @property
     def table(self) -> str:
@@ -95,9 +100,10 @@ BELLS = (
     ),
     Bell(
         "a failed canary starts a retraining",
-        "The journal rings at a roll-back; the retraining begins where it was the watch's, and the trigger wants it.",
+        "The journal rings at a roll-back of the watch; the retraining begins where the trigger wants it.",
         "banyan.model.rolled-back",
         "banyan.model.banyan-",
+        by=WATCH,
     ),
 )
 
@@ -248,6 +254,7 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
 
     def resource(**labels: object) -> ResourceSpecification:
         names = {"id": "prefect.resource.id", "role": "prefect.resource.role", "run_count": "prefect.run-count"}
+        names["by"] = "banyan.actor"
         return ResourceSpecification.model_validate({names[name]: value for name, value in labels.items()})
 
     elsewhere = resource(id="prefect.tag.pool-gpu", role="tag")
@@ -305,7 +312,7 @@ def automations(*, retrain: UUID | None) -> "list[AutomationCore]":
                 trigger=EventTrigger(
                     posture=Posture.Reactive,
                     expect={bell.event},
-                    match=resource(id=f"{bell.resource}*"),
+                    match=resource(id=f"{bell.resource}*", **({"by": bell.by} if bell.by else {})),
                     threshold=1,
                     within=timedelta(0),
                 ),

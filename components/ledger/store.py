@@ -360,7 +360,10 @@ class Ledger(Attempts):
             row = {"sequence": sequence, "previous": previous, "hash": link, "entry": content}
             connection.execute(journal.insert().values(row))
             if event:
-                resource = {"prefect.resource.id": f"banyan.model.{entry['name']}"}
+                resource = {
+                    "prefect.resource.id": f"banyan.model.{entry['name']}",
+                    "banyan.actor": str(entry.get("actor", "")),
+                }
                 self._enqueue(connection, event, resource, dict(entry))
         return link
 

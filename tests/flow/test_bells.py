@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from prefect.client.orchestration import SyncPrefectClient
 
+from components.feedback.watch import ACTOR
 from components.ledger.attempts import LOOK_AGAIN
 from flows import deployments
 
@@ -20,9 +21,9 @@ RUNG = {
 }
 
 
-def ring(stack, event, resource):
+def ring(stack, event, resource, *, actor="watch"):
     body = {"id": str(uuid.uuid4()), "occurred": datetime.now(UTC).isoformat(), "event": event, "payload": {}}
-    stack.call("POST", "/events", [body | {"resource": {"prefect.resource.id": resource}}])
+    stack.call("POST", "/events", [body | {"resource": {"prefect.resource.id": resource, "banyan.actor": actor}}])
 
 
 def runs_of(stack, table):
@@ -44,6 +45,7 @@ def test_each_event_starts_one_look_at_its_table_which_says_why_nothing_begins(s
             found = runs_of(small_stack, table)
             # Again after a while: the server loads automations in its own time.
             if not found and time.monotonic() - rung[event] > 20:
+                ring(small_stack, "banyan.model.rolled-back", "banyan.model.banyan-operated", actor="ana@example.org")
                 ring(small_stack, event, RUNG[event] + table)
                 rung[event] = time.monotonic()
             elif found and found[0]["state_type"] in ("COMPLETED", "FAILED", "CRASHED"):
@@ -52,3 +54,5 @@ def test_each_event_starts_one_look_at_its_table_which_says_why_nothing_begins(s
     for event, table in tables.items():
         assert done[event].startswith(f"NotEnoughFeedback: {table}: 0 rows of feedback wait"), done
         assert runs_of(small_stack, table)[0]["parameters"]["trigger"]["kind"] == "trigger"
+    assert not runs_of(small_stack, "operated"), "a roll-back by hand was rung before each of them, and is no canary"
+    assert deployments.WATCH == ACTOR

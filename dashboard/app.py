@@ -26,7 +26,7 @@ PAGES = {
 def main() -> None:
     words = state.words()
     st.set_page_config(page_title=words("app.name"), page_icon="🌳", layout="wide")
-    widgets.style()
+    widgets.style(words)
     live.begin()
     pages = [
         st.Page(f"views/{name}.py", title=words(f"page.{name}"), icon=icon, default=name == "ecosystem")

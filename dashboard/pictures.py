@@ -81,7 +81,7 @@ def _node(node: LoopNode) -> str:
 
 def _heart(heart: Heart) -> str:
     words = " words" if heart.is_words else ""
-    gain = f'<div class="g">{escape(heart.gain)}</div>' if heart.gain else ""
+    gain = f'<div class="g{" less" * heart.is_loss}">{escape(heart.gain)}</div>' if heart.gain else ""
     return (
         f"{banyan(heart.growth)}<div>"
         f'<div class="k">{escape(heart.label)}</div><div class="v{words}">{escape(heart.value)}</div>{gain}'

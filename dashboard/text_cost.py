@@ -30,6 +30,7 @@ COST: Mapping[str, tuple[str, str]] = {
     ),
     "cost.point": ("Per accepted point", "每个被接受的分点"),
     "cost.point.note": ("{points} points promoted, by the gate", "关卡共接受 {points} 个分点"),
+    "cost.point.less": ("promotions have brought none so far", "晋升尚未带来增益"),
     "cost.point.none": ("nothing has been promoted yet", "尚无晋升"),
     "cost.planned": ("Actual against plan", "实际与计划之比"),
     "cost.planned.note": ("median of {count} trainings", "{count} 次训练的中位数"),

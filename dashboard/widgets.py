@@ -37,9 +37,11 @@ def _css(name: str) -> str:
     return (HERE / name).read_text("utf-8")
 
 
-def style() -> None:
+def style(words: Words) -> None:
     """The stylesheet; once a page."""
-    st.html(f"<style>{_css('style.css')}</style>")
+    # Streamlit says "Press Enter to apply" below what is written, in English alone.
+    hint = "" if words.language == "en" else "[data-testid=InputInstructions] { display: none; }"
+    st.html(f"<style>{_css('style.css')}{hint}</style>")
 
 
 def picture(markup: str, *, key: str) -> None:

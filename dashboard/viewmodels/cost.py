@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from components.ledger.schema import Cost, VerdictRow
 from components.training import hardware
 from dashboard.records import CostState, LedgerState, ModelVersion, Planned
-from dashboard.text import Words
-from dashboard.viewmodels.shapes import Bar, Tile
+from dashboard.text import Words, signed
+from dashboard.viewmodels.shapes import Bar, Tile, taken_back
 
 TRAINING = "train"
 NUM_ROWS = 20
@@ -84,7 +84,8 @@ def accepted_points(verdicts: Sequence[VerdictRow], name: str = "") -> float:
 def cost_view(state: CostState, models: Sequence[ModelVersion], ledger: LedgerState | None, words: Words) -> CostView:
     """The page."""
     trainings = [cost for cost in state.costs if cost.stage == TRAINING]
-    verdicts = ledger.verdicts if ledger else ()
+    left = taken_back(ledger.journal) if ledger else []
+    verdicts = [row for row in (ledger.verdicts if ledger else ()) if (row.model_name, row.model_version) not in left]
     sums = spent(trainings, state)
     controls = {model.run_id for model in models if model.role == "control"}
     by_run = {model.run_id: model for model in models}
@@ -139,7 +140,9 @@ def _tiles(sums: Spent, state: CostState, verdicts: Sequence[VerdictRow], words:
         Tile(
             words("cost.point"),
             per_point,
-            words("cost.point.note", points=f"{points:.1f}") if points > 0 else words("cost.point.none"),
+            words("cost.point.note", points=f"{points:.1f}")
+            if points > 0
+            else words("cost.point.less" if any(row.verdict == "promote" for row in verdicts) else "cost.point.none"),
         ),
         Tile(
             words("cost.planned"),
@@ -159,7 +162,7 @@ def _model_row(
         words.duration(sums.seconds),
         energy(words, sums.joules),
         money(words, sums.money, state.currency),
-        f"{points:.1f}" if points else words("tile.unknown"),
+        (f"{points:.1f}" if points > 0 else signed(points)) if points else words("tile.unknown"),
         money(words, sums.money / points, state.currency) if points > 0 else words("tile.unknown"),
     )
 

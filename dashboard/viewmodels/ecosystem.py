@@ -75,6 +75,8 @@ class Heart:
     note: str
     gain: str = ""
     is_words: bool = False
+    is_loss: bool = False
+    """`gain` is none."""
 
 
 @dataclass(frozen=True)
@@ -302,7 +304,8 @@ def heart(readings: Readings, words: Words) -> Heart:
         key = "heart.gain.baseline" if verdict.against == "baseline" else "heart.gain"
         gain = words(key, difference=difference(words, metric, verdict.difference), version=verdict.against_version)
     value = score(words, metric, champion.metrics[metric]) if metric else words("tile.unknown")
-    return Heart(1 + max(1, generations), label, value, note, gain)
+    is_loss = verdict is not None and verdict.difference < 0  # promoted by a gate that asked for no more
+    return Heart(1 + max(1, generations), label, value, note, gain, is_loss=is_loss)
 
 
 def headline(models: Sequence[ModelVersion], ledger: LedgerState | None) -> ModelVersion | None:

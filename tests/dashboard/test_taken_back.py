@@ -1,14 +1,17 @@
 """A version that was taken back is nowhere shown as the newest improvement, and its roll-back says why."""
 
+from dataclasses import replace
 from typing import Any
 
-from components.ledger.schema import JournalEntry
-from dashboard import charts
-from dashboard.records import LedgerState, RunDetail, Step
+from components.ledger.schema import ActionRow, Cost, JournalEntry
+from dashboard import charts, pictures
+from dashboard.records import CostState, LedgerState, RunDetail, Step
 from dashboard.text import Words
+from dashboard.viewmodels.cost import cost_view
 from dashboard.viewmodels.ecosystem import ecosystem
 from dashboard.viewmodels.evidence import Stream, StreamLook
 from dashboard.viewmodels.models import models_view
+from dashboard.viewmodels.people import action_lines
 from dashboard.viewmodels.runs import run_view
 from dashboard.viewmodels.shapes import taken_back
 from tests.dashboard.test_viewmodels import activity, model, readings, verdict
@@ -60,6 +63,34 @@ def test_the_ecosystem_counts_no_improvement_that_was_taken_back() -> None:
         told[name] = (view.tiles[0].note, station.line)
     assert told["up"] == ("library v2 took over", "library v2: promoted")
     assert told["back"] == ("library v1 took over", "library v2: taken back")
+
+
+def test_points_that_were_taken_back_are_not_paid_for_and_a_loss_is_no_gain() -> None:
+    spent = (Cost(1.0, "a", "train", "banyan-library", "cpu", 3600.0, None, None, None, 3.6e6, "rapl"),)
+    state, rows = CostState(spent, (), 0.5, 0.0, "EUR"), (verdict(1, difference=-0.3), verdict(2, difference=0.5))
+    told = {}
+    for name, journal in (("up", UP), ("back", (*UP, BACK))):
+        view = cost_view(state, [model(run_id="a")], LedgerState((), rows, journal), EN)
+        told[name] = (view.tiles[3].value, view.tiles[3].note, view.models[0][-2])
+    assert told["up"][0] != "—" and told["up"][2] == "20.0"
+    assert told["back"] == ("—", "promotions have brought none so far", "−30.0")
+
+
+def test_what_the_champion_lost_is_not_drawn_as_a_gain() -> None:
+    only = (model(version=1, is_champion=True),)
+    drawn = {}
+    for difference in (-0.3, 0.3):
+        ledger = LedgerState((activity(),), (verdict(1, difference=difference),), UP[:1])
+        drawn[difference] = pictures.loop(ecosystem(readings(models=only, ledger=ledger), EN).loop)
+    assert 'class="g less"' in drawn[-0.3] and 'class="g less"' not in drawn[0.3]
+
+
+def test_a_rollback_that_was_done_is_told_without_its_version_twice() -> None:
+    row = ActionRow(1, 1.0, "ana@example.org", "operator", "rollback", "banyan-library v1", "done", "1")
+    failed = replace(row, outcome="failed", detail="MLflow is down")
+    assert [line.note for line in action_lines((row, failed), EN)] == [
+        "ana@example.org · operator", "ana@example.org · operator · MLflow is down",
+    ]  # fmt: skip
 
 
 def test_a_training_that_is_over_has_no_bar_beside_the_steps() -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -106,13 +107,11 @@ def axe_script() -> str | None:
 
 
 @pytest.fixture
-def open_page(browser: Browser, dashboard: str) -> Iterator[Open]:
-    """Opens a page of the dashboard; what went wrong in it fails the test."""
+def open_at(browser: Browser) -> Iterator[Open]:
+    """Opens a page of the dashboard at a URL; what went wrong in it fails the test."""
     contexts, errors = [], []
 
-    def opened(
-        path: str = "", *, language: str = "en", width: int = 1280, scheme: str = "light", url: str = dashboard
-    ) -> Page:
+    def opened(path: str = "", *, url: str, language: str = "en", width: int = 1280, scheme: str = "light") -> Page:
         context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)  # type: ignore[arg-type]
         contexts.append(context)
         page = context.new_page()
@@ -126,3 +125,9 @@ def open_page(browser: Browser, dashboard: str) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert not errors
+
+
+@pytest.fixture
+def open_page(open_at: Open, dashboard: str) -> Open:
+    """The same at the dashboard of the shared installation, unless another `url` is given."""
+    return partial(open_at, url=dashboard)

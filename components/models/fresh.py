@@ -13,7 +13,8 @@ from components.tasks.base import Head
 from components.training.seeds import derive
 
 HEADS: dict[str, tuple[Head, ...]] = {
-    **dict.fromkeys(("rnn", "lstm", "gru"), ("classifier", "regressor")),
+    **dict.fromkeys(("rnn", "lstm", "gru"), ("classifier", "generator", "regressor")),
+    **dict.fromkeys(("feedforward", "ngram_gpt"), ("generator",)),
     "transformer": ("classifier", "generator", "regressor"),
     "bert": ("classifier", "tagger", "span", "regressor"),
     **dict.fromkeys(("gpt2", "gpt"), ("classifier", "tagger", "span", "generator", "regressor")),

@@ -205,9 +205,9 @@ def _loader(task: Task, folder: Path) -> Any:
 
     config = _config(folder)
     if str(config.get("model_type", "")).startswith("banyan-"):
-        from components.models import recurrent, transformer, voting
+        from components.models import feedforward, ngram_gpt, recurrent, transformer, voting
 
-        for ours in (recurrent, transformer, voting):
+        for ours in (feedforward, ngram_gpt, recurrent, transformer, voting):
             ours.register()
     if task.head == "generator" and config.get("is_encoder_decoder"):
         return transformers.AutoModelForSeq2SeqLM
@@ -257,7 +257,12 @@ def _with_adapters(model: "PreTrainedModel", recipe: Finetune, task: Task) -> "P
         target_modules="all-linear",
         lora_dropout=recipe.dropout or 0.0,
     )
-    adapted = peft.get_peft_model(model, config)
+    try:
+        adapted = peft.get_peft_model(model, config)
+    except ValueError as err:  # a recurrence has no linear map besides its output
+        raise RecipeError(
+            f"{recipe.name}: adaptation lora: {recipe.base} has nothing to adapt ({err})", "adaptation: full"
+        ) from err
     for p in adapted.parameters():
         if p.requires_grad:  # peft leaves a new head in the base's precision
             p.data = p.data.float()

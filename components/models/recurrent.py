@@ -2,9 +2,20 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
-from transformers.modeling_outputs import CausalLMOutput, SequenceClassifierOutput
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    GenerationMixin,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
+from transformers.cache_utils import Cache
+from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast, SequenceClassifierOutput
+
+from components.models.carried import Carried, carried
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,14 +64,50 @@ class RecurrentModel(PreTrainedModel):
         return self.embedding
 
     def states(self, input_ids: "Tensor", attention_mask: "Tensor | None") -> "Tensor":
-        """(B, T) → (B, T, C). Padding belongs on the right: a recurrence reads all it gets."""
-        if attention_mask is not None and not bool(attention_mask[:, 0].all()):
-            raise ValueError("a recurrent model cannot skip padding on the left")
-        hidden, _state = self.cells(self.dropout(self.embedding(input_ids)))
-        return self.dropout(hidden)
+        """(B, T) → (B, T, C). A row's padding stands on one side of it, and says nothing."""
+        return self.read(input_ids, attention_mask)[0]
+
+    def read(
+        self,
+        input_ids: "Tensor",
+        attention_mask: "Tensor | None" = None,
+        before: "tuple[Tensor, ...] | None" = None,
+        *,
+        goes_on: bool = False,
+    ) -> "tuple[Tensor, tuple[Tensor, ...]]":
+        """(B, T) → (B, T, C), and the state after each row's last token: (B, layers, C), of an LSTM its cell's, too.
+
+        Args:
+            before: the state to begin with, as it is given back.
+            goes_on: whether that state is asked for. If not, padding on the right may be read: it changes nothing.
+        """
+        embedded = self.dropout(self.embedding(input_ids))
+        start = None if before is None else tuple(state.transpose(0, 1).contiguous() for state in before)
+        first: Any = start[0] if start is not None and len(start) == 1 else start
+        if attention_mask is None or bool((attention_mask if goes_on else attention_mask[:, :1]).all()):
+            hidden, after = self.cells(embedded, first)
+        else:
+            hidden, after = self._between_padding(embedded, attention_mask, first)
+        states = after if isinstance(after, tuple) else (after,)
+        return self.dropout(hidden), tuple(state.transpose(0, 1) for state in states)
+
+    def _between_padding(self, embedded: "Tensor", mask: "Tensor", start: Any) -> "tuple[Tensor, Any]":
+        """As `cells` of each row alone: the rows are moved to the left, read as far as they go, and moved back."""
+        place = torch.arange(embedded.shape[1], device=embedded.device)
+        first = mask.argmax(1, keepdim=True)  # (B, 1)
+        there, back = ((place + offset) % len(place) for offset in (first, -first))  # (B, T)
+        packed = nn.utils.rnn.pack_padded_sequence(
+            embedded.gather(1, there[..., None].expand_as(embedded)),
+            mask.sum(1).cpu(),
+            batch_first=True,
+            enforce_sorted=False,
+        )
+        out, after = self.cells(packed, start)
+        hidden, _ = nn.utils.rnn.pad_packed_sequence(out, batch_first=True, total_length=len(place))
+        return hidden.gather(1, back[..., None].expand_as(hidden)), after
 
 
-class RecurrentLanguageModel(RecurrentModel):
+class RecurrentLanguageModel(RecurrentModel, GenerationMixin):
     """The next token: the output layer is the embedding again (Press & Wolf 2017, arXiv 1608.05859), or, where the
     state is not as wide, a linear map of its own."""
 
@@ -74,9 +121,42 @@ class RecurrentLanguageModel(RecurrentModel):
     def get_output_embeddings(self) -> nn.Module:
         return self.lm_head
 
-    def forward(self, input_ids: "Tensor", attention_mask: "Tensor | None" = None, **_: Any) -> CausalLMOutput:
-        """input_ids (B, T) → logits (B, T, V)."""
-        return CausalLMOutput(logits=self.lm_head(self.states(input_ids, attention_mask)))
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        return False  # `generate` leaves the cache to the model then
+
+    def base_model(  # type: ignore[override]  # the weights lie beside the head's; what is asked of it is a call
+        self,
+        input_ids: "Tensor",
+        attention_mask: "Tensor | None" = None,
+        past_key_values: Cache | None = None,
+        use_cache: bool = False,
+        **_: Any,
+    ) -> BaseModelOutputWithPast:
+        """input_ids (B, T) → last_hidden_state (B, T, C).
+
+        Args:
+            attention_mask: (B, all tokens so far), 0 at padding, on either side.
+            past_key_values: what was carried out of the tokens before.
+            use_cache: carry it on.
+        """
+        mask = None if attention_mask is None else attention_mask[:, -input_ids.shape[1] :]
+        layer = None if past_key_values is None else carried(past_key_values)
+        hidden, after = self.read(input_ids, mask, layer.states if layer else None, goes_on=use_cache)
+        if use_cache and layer:
+            layer.carry(*after)
+        elif use_cache:
+            past_key_values = Cache(layers=[Carried(*after)])
+        return BaseModelOutputWithPast(last_hidden_state=hidden, past_key_values=past_key_values)
+
+    def forward(
+        self, input_ids: "Tensor", attention_mask: "Tensor | None" = None, **more: Any
+    ) -> CausalLMOutputWithPast:
+        """input_ids (B, T) → logits (B, T, V); the rest as `base_model`."""
+        found = self.base_model(input_ids, attention_mask, **more)
+        return CausalLMOutputWithPast(
+            logits=self.lm_head(found.last_hidden_state), past_key_values=found.past_key_values
+        )
 
 
 class RecurrentForSequenceClassification(RecurrentModel):
@@ -109,4 +189,5 @@ class RecurrentForSequenceClassification(RecurrentModel):
 def register() -> None:
     """Makes transformers' Auto classes know these models; called again, it does no harm."""
     AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig, exist_ok=True)
+    AutoModelForCausalLM.register(RecurrentConfig, RecurrentLanguageModel, exist_ok=True)
     AutoModelForSequenceClassification.register(RecurrentConfig, RecurrentForSequenceClassification, exist_ok=True)

@@ -165,7 +165,7 @@ def export(model_dir: Path, *, task: str, folder: Path) -> None:
     from components.models import adapters
     from components.models.pretrained import load_whole
     from components.serving import openvino_export
-    from components.serving.decoding import can_stream
+    from components.serving.decoding import keeps_plain
     from components.tasks import get_task
     from components.tasks.base import Writer
 
@@ -174,7 +174,7 @@ def export(model_dir: Path, *, task: str, folder: Path) -> None:
     dtype = torch.float32 if adapters.reference(model_dir) else "auto"
     model, tokenizer = load_whole(model_dir, task=language_task, dtype=dtype)
     kind = model.config.model_type
-    if language_task.head == "generator" and not (isinstance(language_task, Writer) and can_stream(model, tokenizer)):
+    if language_task.head == "generator" and not (isinstance(language_task, Writer) and keeps_plain(model, tokenizer)):
         raise ServingError(f"OpenVINO writes with causal models of plain keys and values, which {kind} has not")
     make = openvino_export.export_writer if language_task.head == "generator" else openvino_export.export_encoder
     try:

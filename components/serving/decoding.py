@@ -1,7 +1,8 @@
 """Texts written token by token, many at a time, each joining and leaving the batch by itself (Orca, Yu et al. 2022).
 
 A text that comes joins at the next token; one that ends or is cancelled leaves at once: nobody waits for the longest.
-Every row has its own keys, values and positions; rows of unequal length are padded on the left and masked there.
+Every row has its own keys, values and positions; rows of unequal length are padded on the left and masked there. What a
+model carries along instead (a recurrence its state, others their last few tokens) goes with its row.
 """
 
 import math
@@ -216,8 +217,13 @@ class Decoder:
         import torch
         from torch.nn.functional import pad
 
+        from components.models.carried import Carried
+
         longest = max(self._mask.shape[1], mask.shape[1])
         for mine, new in zip(self._cache.layers, cache.layers, strict=True):
+            if isinstance(mine, Carried):
+                mine.carry(*(torch.cat(both) for both in zip(mine.states, new.states, strict=True)))
+                continue
             for name in ("keys", "values"):  # (B, H, T, D)
                 both = [getattr(layer, name) for layer in (mine, new)]
                 setattr(mine, name, torch.cat([pad(x, (0, 0, longest - x.shape[2], 0)) for x in both]))
@@ -226,6 +232,8 @@ class Decoder:
     def _keep(self, stays: Sequence[bool], *, last: int) -> None:
         """Let the rows among the `last` go that do not stay, and the padding that nobody needs any more."""
         import torch
+
+        from components.models.carried import Carried
 
         if all(stays):
             return
@@ -240,6 +248,9 @@ class Decoder:
         unused = int(self._mask.any(0).int().argmax())
         self._mask = self._mask[:, unused:]
         for layer in self._cache.layers:
+            if isinstance(layer, Carried):
+                layer.carry(*(state[chosen] for state in layer.states))
+                continue
             layer.keys, layer.values = layer.keys[chosen, :, unused:], layer.values[chosen, :, unused:]
 
 
@@ -287,20 +298,36 @@ def goes_on(draft: Draft, token: int, *, task: Writer, tokenizer: "PreTrainedTok
 
 
 def can_stream(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """Whether the model keeps plain keys and values, whose rows can be put together and taken apart.
+    """Whether the rows of what the model keeps of the tokens before can be put together and taken apart.
 
-    Not so: recurrent states, sliding windows, encoder–decoders.
+    So of plain keys and values, and of what our own families carry along. Not so: sliding windows, encoder–decoders.
     """
-    import torch
-    from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
+    from components.models.carried import Carried
+
+    kinds = _layers(model, tokenizer)
+    return bool(kinds) and kinds <= {DynamicLayer, Carried}
+
+
+def keeps_plain(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Whether that is keys and values alone, as other engines know them."""
+    from transformers.cache_utils import DynamicLayer
+
+    return _layers(model, tokenizer) == {DynamicLayer}
+
+
+def _layers(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> set[type]:
+    """Of what a causal model keeps after a token; empty where it keeps nothing that is known, or is none."""
+    import torch
+    from transformers.cache_utils import Cache
+
     if model.config.is_encoder_decoder or model.get_output_embeddings() is None:
-        return False
+        return set()
     with torch.inference_mode():
         out = model.base_model(input_ids=torch.tensor([[int(tokenizer.eos_token_id)]]), use_cache=True)
     cache = getattr(out, "past_key_values", None)
-    return isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
+    return {type(layer) for layer in cache.layers} if isinstance(cache, Cache) else set()
 
 
 def certain(text: str, stop: Sequence[str] = ()) -> str:

@@ -45,6 +45,9 @@ class GrowingLayer(DynamicLayer):
 
 
 def growing(cache: Any) -> Any:
-    """The same cache with such layers."""
-    cache.layers = [GrowingLayer(layer.keys, layer.values) for layer in cache.layers]
+    """The same cache with such layers; what is carried along beside keys and values stays as it is."""
+    for i, layer in enumerate(cache.layers):
+        if isinstance(layer, DynamicLayer):
+            assert layer.keys is not None and layer.values is not None
+            cache.layers[i] = GrowingLayer(layer.keys, layer.values)
     return cache

@@ -16,7 +16,7 @@ LAST_HIDDEN = "last_hidden_state"
 
 
 def export_writer(model: "PreTrainedModel", folder: Path) -> None:
-    """A causal model of plain keys and values (see `decoding.can_stream`), as `folder`/openvino_model.xml."""
+    """A causal model of plain keys and values (see `decoding.keeps_plain`), as `folder`/openvino_model.xml."""
     import openvino as ov
     import torch
     from openvino._offline_transformations import apply_make_stateful_transformation

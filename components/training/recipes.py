@@ -196,13 +196,14 @@ class Fresh(Recipe):
     """A base that nothing was learned by: a family's shape, its weights drawn from the recipe's seed, and a tokenizer
     of the rows to train on. The fields are those of a pretraining."""
 
-    family: Literal["rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert"]
+    family: Literal["feedforward", "rnn", "lstm", "gru", "transformer", "gpt2", "gpt", "bert", "ngram_gpt"]
     vocab_size: int = Field(4096, ge=300)
     num_layers: int = Field(2, gt=0)
     num_heads: int | None = Field(None, gt=0)
     num_kv_heads: int | None = Field(None, gt=0)
     hidden_size: int = Field(128, gt=0)
     embedding_size: int | None = Field(None, gt=0)
+    context_tokens: int | None = Field(None, gt=0, exclude_if=_is_unsaid)
     dropout: float = Field(0.1, ge=0, lt=1)
 
     @model_validator(mode="after")

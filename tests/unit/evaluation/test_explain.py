@@ -79,6 +79,15 @@ def tagger(tokenizer):
     return encoder(transformers.BertForTokenClassification, tokenizer, ["O", "B-person", "I-person"])
 
 
+def own(family):
+    from components.models.families import FAMILIES
+    from components.recipes import Pretrain
+
+    context = {"context_tokens": 3} if family == "feedforward" else {}
+    shape = {"hidden_size": 16, "num_layers": 2, "num_steps": 1, "learning_rate": 1, **context}
+    return lambda tokenizer: FAMILIES[family].build(Pretrain(name="t", family=family, **shape), len(tokenizer))
+
+
 MODELS = {
     "encoder classifier": ("classification", classifier),
     "recurrent classifier": ("classification", gru),
@@ -91,6 +100,8 @@ MODELS = {
     "encoder-decoder": ("translation", encoder_decoder),
     "t5": ("summarisation", t5),
     "dialogue": ("dialogue", causal),
+    "lstm": ("generation", own("lstm")),
+    "feedforward": ("generation", own("feedforward")),
 }
 
 
@@ -284,3 +295,11 @@ def test_confidence_comes_with_what_became_of_answers_as_sure():
     assert calibrated(0.5, rows).score is None
     assert calibrated(1.0, rows).num_rows == 8
     assert calibrated(0.5, rows.drop(columns="confidence")) is None
+
+
+def test_a_model_whose_tokens_are_looked_up_by_distance_is_not_explained_and_says_so(tokenizer):
+    from components.models.ngram_gpt import NgramGptConfig, NgramGptLanguageModel
+
+    model = NgramGptLanguageModel(NgramGptConfig(vocab_size=len(tokenizer), hidden_size=16)).eval()
+    with pytest.raises(UsageError, match="does not look its tokens up"):
+        explain(model, tokenizer, get_task("generation"), TEXT)

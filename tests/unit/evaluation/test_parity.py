@@ -219,7 +219,7 @@ def test_a_table_of_few_rows_gives_enough_probes_and_those_that_tokenizers_trip_
 
 
 def test_an_engine_that_writes_by_itself_is_held_against_what_the_trainer_thinks_of_it(writer, expected):
-    """As recurrent models do: no tokens can be given to them."""
+    """As encoder–decoders do: no tokens can be given to them."""
     served = engine(writer)
     served.decoder, served.takes_given = None, False
     trainer = Trainer(writer, task=get_task("summarisation"))
@@ -237,3 +237,41 @@ def test_a_verdict_survives_being_kept(writer, expected):
     found = check(engine(writer), expected)
     assert Parity.model_validate_json(found.model_dump_json()) == found
     assert Reference.model_validate_json(expected.model_dump_json()) == expected
+
+
+OWN_FAMILIES = ["rnn", "lstm", "gru", "feedforward", "ngram_gpt"]
+
+
+@pytest.mark.parametrize("family", OWN_FAMILIES)
+def test_a_family_that_carries_its_own_along_passes_and_a_state_that_lags_is_found(family, written, tmp_path):
+    from components.models.carried import Carried
+
+    folder = tiny_models.own_writer(tmp_path / family, family)
+    recipe = WRITE.model_copy(update={"task": "generation"})
+    wanted = reference(recipe, model_dir=folder, weights_dir=folder, data_dir=written)
+    served = engine(folder, task="generation")
+    found = check(served, wanted)
+    assert found.passed, str(found)
+    assert found.num_probes >= 100
+    with pytest.MonkeyPatch.context() as patch:  # planted: what a token leaves behind is not kept
+        patch.setattr(Carried, "carry", _only_at_first(Carried.carry))
+        late = check(served, wanted)
+    assert not late.passed
+    assert late.mismatch.what == "log-probability"
+    with pytest.MonkeyPatch.context() as patch:  # planted: the rows of a batch change places
+        patch.setattr(Carried, "carry", _turned(Carried.carry))
+        mixed = check(served, wanted)
+    assert not mixed.passed
+    assert mixed.mismatch.together
+
+
+def _only_at_first(carry):
+    def faulty(self, *states):
+        if not self.states or len(self.states[0]) != len(states[0]):  # of another batch
+            carry(self, *states)
+
+    return faulty
+
+
+def _turned(carry):
+    return lambda self, *states: carry(self, *(state.roll(1, 0) for state in states))

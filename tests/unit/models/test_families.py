@@ -163,11 +163,6 @@ def test_an_embedding_of_another_width_has_an_output_layer_of_its_own():
     assert own.lm_head.bias is not None
 
 
-def test_a_recurrence_cannot_skip_padding_on_the_left():
-    with pytest.raises(ValueError, match="padding on the left"):
-        build("gru")(input_ids=torch.tensor([[0, 5]]), attention_mask=torch.tensor([[0, 1]]))
-
-
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(InputFileError, match="holds no model"):
         load_language_model(tmp_path)

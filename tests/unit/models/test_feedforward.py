@@ -1,4 +1,3 @@
-import pytest
 import torch
 
 from components.models.feedforward import FeedForwardConfig, FeedForwardLanguageModel
@@ -34,8 +33,3 @@ def test_before_the_first_token_stands_a_learned_vector():
     with torch.no_grad():
         net.start.weight.add_(1.0)
     assert not torch.equal(net(input_ids=torch.tensor([[5]])).logits, before)
-
-
-def test_padding_on_the_left_is_refused():
-    with pytest.raises(ValueError, match="padding on the left"):
-        model()(input_ids=torch.tensor([[0, 5]]), attention_mask=torch.tensor([[0, 1]]))

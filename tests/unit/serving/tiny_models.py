@@ -63,3 +63,30 @@ def writer(folder: Path, *, max_new_tokens: int = 6, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def own_writer(folder: Path, family: str, *, max_new_tokens: int = 6) -> Path:
+    """A model of one of our own causal families that writes: recurrent, or of the last few tokens."""
+    import torch
+    from transformers import GenerationConfig
+
+    from components.models.families import FAMILIES
+    from components.recipes import Pretrain
+
+    tokenizer = train_bpe(TEXTS * 3, vocab_size=300)
+    tokenizer.model_max_length = 32
+    context = {"context_tokens": 3} if family in {"feedforward", "ngram_gpt"} else {}
+    shape = {"hidden_size": 16, "num_layers": 2, "num_steps": 1, "learning_rate": 1, "max_length_tokens": 512}
+    torch.manual_seed(0)
+    model = FAMILIES[family].build(Pretrain(name="t", family=family, **shape, **context), len(tokenizer))
+    with torch.no_grad():
+        for p in model.parameters():
+            p.add_(torch.randn_like(p))  # random answers, but decided ones
+    end = tokenizer.eos_token_id
+    model.config.pad_token_id = model.config.eos_token_id = model.config.bos_token_id = end
+    model.generation_config = GenerationConfig(
+        max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=end, eos_token_id=end
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

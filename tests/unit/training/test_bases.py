@@ -9,7 +9,7 @@ from components.errors import RecipeError
 from components.evaluation.evaluate import evaluate
 from components.evaluation.metrics import summarise
 from components.models.families import load_language_model
-from components.models.pretrained import load_trained
+from components.models.pretrained import load_base, load_trained
 from components.recipes import Finetune, load_recipe, parse_recipe
 from components.settings import Settings
 from components.tasks import get_task
@@ -27,6 +27,7 @@ def settings(tmp_path):
 
 def fresh(recipe: Finetune, family: str, **fields) -> Finetune:
     shape = {"family": family, "vocab_size": 400, "num_layers": 1, "hidden_size": 32, "dropout": 0.0}
+    shape |= {"context_tokens": 4} if family in {"feedforward", "ngram_gpt"} else {}
     return Finetune(**{**recipe.model_dump(), "base": "fresh", "fresh": shape, **fields})
 
 
@@ -50,7 +51,7 @@ def test_every_family_learns_to_classify_from_nothing(family, classify, train, s
     assert right >= 10, f"{right} of {len(test)}, and 4 by chance"
 
 
-@pytest.mark.parametrize("family", ["transformer", "gpt2", "gpt"])
+@pytest.mark.parametrize("family", ["transformer", "gpt2", "gpt", "feedforward", "ngram_gpt"])
 def test_families_that_write_learn_to_write_from_nothing(family, write_lines, train, small_data):
     fast = {"num_steps": 60, "learning_rate": 1e-2, "precision": "fp32", "adaptation": "full", "lora_rank": None}
     steps = []
@@ -60,6 +61,19 @@ def test_families_that_write_learn_to_write_from_nothing(family, write_lines, tr
     test = tables.read_split(small_data, "lines", "test")
     answers = get_task("summarisation").answer(model, tokenizer, list(test["text"]))
     assert {answer.output for answer in answers} <= set(test["target"])  # which of them takes longer to learn
+
+
+@pytest.mark.parametrize(("family", "rate"), [("rnn", 3e-3), ("lstm", 1e-2), ("gru", 1e-2)])
+def test_recurrent_families_learn_more_slowly_what_is_written_and_answer(family, rate, write_lines, train, small_data):
+    fast = {"num_steps": 60, "learning_rate": rate, "precision": "fp32", "adaptation": "full", "lora_rank": None}
+    steps = []
+    done = train(fresh(write_lines, family, **fast), on_step=steps.append)
+    assert steps[-1].loss < 0.45 * steps[0].loss
+    model, tokenizer = load_trained(done.model_dir, task=get_task("summarisation"))
+    assert model.generation_config.max_new_tokens == write_lines.max_new_tokens
+    test = tables.read_split(small_data, "lines", "test")
+    answers = get_task("summarisation").answer(model, tokenizer, list(test["text"]))
+    assert all(0 < answer.confidence <= 1 for answer in answers)
 
 
 def test_the_recipe_of_summaries_from_nothing_trains_an_encoder_decoder_that_is_measured(train, small_data):
@@ -101,6 +115,13 @@ def test_the_lock_knows_what_a_fresh_base_is_made_by(classify, small_data, setti
     load_language_model(weights)  # it is a model like any other
 
 
+def test_a_recurrence_has_no_linear_map_for_adapters_and_says_so(write_lines, small_data, settings):
+    shape = fresh(write_lines, "lstm", adaptation="full", lora_rank=None)
+    weights = bases.weights(shape, data_dir=small_data, settings=settings)
+    with pytest.raises(RecipeError, match="nothing to adapt"):
+        load_base(weights, task=get_task("summarisation"), labels=(), recipe=write_lines)
+
+
 @pytest.mark.parametrize(
     "fields,reason",
     [
@@ -117,7 +138,7 @@ def test_a_base_that_makes_no_sense_is_refused(fields, reason, classify):
         parse_recipe({**classify.model_dump(), **fields})
 
 
-def test_a_family_that_cannot_take_the_tasks_head_is_refused_before_anything_is_made(classify, write_lines, settings):
-    writes = fresh(write_lines, "lstm", adaptation="full", lora_rank=None)
-    with pytest.raises(RecipeError, match="lstm"):
-        bases.weights(writes, data_dir=settings.workspace.root, settings=settings)
+def test_a_family_that_cannot_take_the_tasks_head_is_refused_before_anything_is_made(classify, settings):
+    answers = fresh(classify, "lstm").model_copy(update={"task": "question_answering"})
+    with pytest.raises(RecipeError, match="lstm: task question_answering needs a span"):
+        bases.weights(answers, data_dir=settings.workspace.root, settings=settings)

@@ -41,8 +41,8 @@ def growth(grown: shown.Growth, say: Words) -> "alt.Chart":
     ]
     hues = [HUES[place % len(HUES)] for place in range(len(rows))]
     number = alt.Axis(labelAngle=0, labelExpr="split(datum.label, ' ')[0]", labelOverlap=True)
-    return (
-        alt.Chart(alt.Data(values=points), height=340)
+    chart: alt.Chart = (
+        alt.Chart({"values": points}, height=340)
         .mark_line(point=True)
         .encode(
             x=alt.X("version:O", title=say("data.version"), axis=number),
@@ -60,6 +60,7 @@ def growth(grown: shown.Growth, say: Words) -> "alt.Chart":
             ],
         )
     )
+    return chart
 
 
 def facts(version: DataVersion, say: Words) -> VersionFacts | None:

@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from dashboard import opinions, people, why, widgets
+from dashboard import opinions, panels, people, why, widgets
 from dashboard.records import Seat, StoreError, Turn
 from dashboard.state import stores
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Box
 
 PASSAGES = 4
+PERSON, MODEL = ":material/person:", ":material/park:"
 
 
 def is_wanted(seat: Seat, say: Words) -> bool:
@@ -28,16 +29,19 @@ def show(seat: Seat, say: Words) -> None:
             say("talk.documents"), value=True, help=say("talk.documents.help"), key=f"looks {seat.table}"
         )
         st.button(say("talk.new"), icon=":material/add_comment:", type="tertiary", on_click=turns.clear)
-    if not turns:
+    question = st.chat_input(say("talk.say"), key=f"say {seat.table}")  # at the page's foot, wherever it is called
+    if not turns and not question:
         widgets.empty(say, "talk.start")
     for number, turn in enumerate(turns):
         _turn(turn, say, number=number)
     if refused := st.session_state.pop("refused", ""):
         widgets.box(Box("failed", say("playground.feedback.failed"), refused))
-    if not (question := st.chat_input(say("talk.say"), key=f"say {seat.table}")):
+    if not question:
         return
+    with st.chat_message("user", avatar=PERSON):
+        st.text(question)
     try:
-        with st.spinner(say("playground.waiting")):
+        with st.chat_message("assistant", avatar=MODEL), st.spinner(say("playground.waiting")):
             passages = PASSAGES if looks else 0
             said = stores().converse(seat.table, question, before=turns, passages=passages, actor=people.actor())
             turns.append(said)
@@ -48,9 +52,9 @@ def show(seat: Seat, say: Words) -> None:
 
 
 def _turn(turn: Turn, say: Words, *, number: int) -> None:
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=PERSON):
         st.text(turn.question)
-    with st.chat_message("assistant"):
+    with st.chat_message("assistant", avatar=MODEL):
         st.text(turn.answered.output or say("talk.nothing"))
         for one in turn.cited:
             widgets.note(
@@ -68,7 +72,9 @@ def _turn(turn: Turn, say: Words, *, number: int) -> None:
 def _rating(turn: Turn, say: Words, *, number: int) -> None:
     request_id = turn.answered.request_id
     if sent := st.session_state.get(f"sent {request_id}"):
-        widgets.note(say("talk.kept", id=sent))
+        is_new = st.session_state.get("said last") == sent
+        with st.expander(say("talk.fate"), icon=":material/route:", expanded=is_new, key=f"fate {request_id}"):
+            panels.fate(sent, say)
         return
     if not people.can("feedback"):
         return

@@ -22,7 +22,7 @@ TALK: Mapping[str, tuple[str, str]] = {
     "opinion.hint": ("Say why, if you like", "可说明理由"),
     "opinion.send": ("Send only the comment", "只提交留言"),
     "talk.rate": ("Rate this turn", "评价这一轮"),
-    "talk.kept": ("Kept: {id}", "已保存：{id}"),
+    "talk.fate": ("What becomes of what you said", "您的反馈去向"),
     "curves.title": ("What pretraining is worth", "预训练的价值"),
     "curves.lead": (
         "Accuracy by number of labelled rows, mean and range over {seeds} seeds. Own domain: rows like those trained "

@@ -203,9 +203,16 @@ def _move_line(entry: "JournalEntry") -> str:
     return f"{entry.sequence:>4}  {moment(entry.at)}  {entry.state:<9} {entry.action:<8} {move}, by {entry.actor}{why}"
 
 
+def _plain(value: object) -> str:
+    """A value of how an answer was made, what is nested in brackets."""
+    if not isinstance(value, dict):
+        return str(value)
+    return f"({', '.join(f'{name} {_plain(inner)}' for name, inner in value.items())})"
+
+
 def _lineage_lines(found: "Lineage") -> list[str]:
     answer, model, data = found.answer, found.model, found.data
-    how = ", ".join(f"{name} {value}" for name, value in sorted(answer.generation.items()))
+    how = ", ".join(f"{name} {_plain(value)}" for name, value in sorted(answer.generation.items()))
     ended = f" ({answer.finish_reason})" if answer.finish_reason else ""
     lines = [
         f"answer   {answer.request_id} of {moment(answer.at)}: {answer.output!r}{ended}",

@@ -317,7 +317,6 @@ def judge(
             challenger,
             champion,
             rows,
-            task=info.task,
             registry=registry,
             ledger=ledger,
             policy=policy,
@@ -358,14 +357,14 @@ def _is_candidate(info: VersionInfo) -> bool:
 
 
 def measure_again(model: ModelRef, *, on: VersionInfo, settings: Settings) -> "pd.DataFrame":
-    """A registered version on the test rows of another one's data version, row by row."""
+    """A registered version on the test rows of another one's data version, row by row, asked in its own way."""
     from components.evaluation.evaluate import evaluate
 
-    recipe = _recipe(on)
+    registry, recipe = Registry(addresses(settings).mlflow), _recipe(on)
     data = versioning.manifest(on.data_version, settings=settings).ref
     return evaluate(
-        Registry(addresses(settings).mlflow).fetch(model, settings),
-        task=recipe.task,
+        registry.fetch(model, settings),
+        task=registry.get(model).task,  # one table may have models of a head's and of a prompt's task
         data_dir=versioning.path_of(data, settings),
         table=recipe.table,
         max_rows=recipe.max_test_rows,

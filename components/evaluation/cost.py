@@ -58,7 +58,6 @@ def cost_pair(
     champion: "ModelRef | None",
     rows: "pd.DataFrame",
     *,
-    task: str,
     registry: "Registry",
     ledger: "LedgerQueries",
     policy: "GatePolicy",
@@ -79,7 +78,8 @@ def cost_pair(
     def cost(model: "ModelRef", timed: float | None) -> ModelCost:
         folder = registry.fetch(model, settings)
         if timed is None and few:
-            timed = seconds_per_example(model_in(folder, task=get_task(task)), few)
+            own = get_task(registry.get(model).task)  # a head beside a prompt, or the other way
+            timed = seconds_per_example(model_in(folder, task=own), few)
         return ModelCost(
             weight_bytes=sum(file.stat().st_size for file in folder.glob("*.safetensors")),
             seconds_per_example=timed,

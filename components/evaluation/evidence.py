@@ -80,8 +80,9 @@ def probed(
     few = rows.head(policy.typo_rows).reset_index(drop=True)
 
     def asked(model: ModelRef) -> robustness.Asked:
-        say = robustness.model_in(registry.fetch(model, settings), task=language_task)
-        return robustness.ask(say, few, task=language_task, seed=policy.seed)
+        own = get_task(registry.get(model).task)  # the champion may be prompted
+        say = robustness.model_in(registry.fetch(model, settings), task=own)
+        return robustness.ask(say, few, task=own, seed=policy.seed)
 
     return Probe(
         num_examples=len(few),

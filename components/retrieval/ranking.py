@@ -92,7 +92,9 @@ def cite(found: Found, question: str, *, answer: str = "") -> Citation:
     for one in held:
         for word in one:
             num_in[word] = num_in.get(word, 0) + 1
-    literal = re.compile(r"\s+".join(map(re.escape, answer.split()))) if answer.split() else None
+    # whole words and numbers: a 1 is not said by 1.0e-6, nor by katz_1
+    within = r"\s+".join(map(re.escape, answer.split()))
+    literal = re.compile(rf"(?<![A-Za-z0-9_])(?<!\d\.){within}(?![A-Za-z0-9_])(?!\.\d)") if within else None
 
     def fit(i: int) -> tuple[float, float]:
         a, b = spans[i]

@@ -14,7 +14,7 @@ from components.retrieval.ranking import Citation, cite, retrieve, see_also
 from components.serving import problems
 from components.serving.messages import MAX_INPUT_CHARS
 from components.tasks.base import from_json
-from components.tasks.dialogue import NOT_SAID, Conversation, cited
+from components.tasks.dialogue import NOT_SAID, Conversation, cited, without_citations
 
 if TYPE_CHECKING:
     from components.knowledge import Graph
@@ -105,7 +105,9 @@ def related_of(citations: Sequence[Citation], *, graph: str, settings: "Settings
 def citations_of(asked: Asked, output: str) -> list[dict[str, Any]]:
     """What an answer names by its number: document, sentence and where it stands; `number` is the passage's."""
     named = [number for number in cited(output) if 1 <= number <= len(asked.found)]
-    return [_row(number, cite(asked.found[number - 1], asked.question, answer=output)) for number in named]
+    # A number is no word of the answer, and a follow-up says less of what is asked than the turn before it.
+    said, question = without_citations(output), query_of(asked.turns)
+    return [_row(number, cite(asked.found[number - 1], question, answer=said)) for number in named]
 
 
 def retrieved(asked: Asked) -> list[dict[str, Any]]:

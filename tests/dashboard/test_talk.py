@@ -50,6 +50,8 @@ def test_a_conversation_goes_on_with_what_was_said_and_each_turn_is_rated(talkin
     with Ledger(talking) as ledger:
         [row] = ledger.feedback("talk", limit=5)
     assert (row.request_id, row.kind) == (turns[0].answered.request_id, "approve")
+    assert "What becomes of what you said" in [one.label for one in test.expander]
+    assert row.feedback_id in words_on(test)  # with its way, which the next turn does not take away
     next(one for one in test.button if one.label == "New conversation").click().run()
     assert test.session_state["talk talk"] == []
 

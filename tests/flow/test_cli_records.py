@@ -16,6 +16,7 @@ from components.settings import Settings
 from flows.cli import app
 
 run = CliRunner()
+HOW = {"seed": 3, "parity": {"num_probes": 112, "tolerance": 0.001}}
 
 
 def model(version: int) -> ModelRef:
@@ -48,7 +49,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
 def ledger(settings):
     with Ledger(settings) as ledger:
         ledger.record_answer(
-            "request-1", table="library", model=model(1), template_sha256="7" * 64, generation={"seed": 3},
+            "request-1", table="library", model=model(1), template_sha256="7" * 64, generation=HOW,
             text="x", output="sympy",
         )  # fmt: skip
         ledger.record_feedback("feedback-1", request_id="request-1", kind="correct", correction="networkx")
@@ -77,10 +78,11 @@ def test_a_key_is_shown_once_listed_without_its_secret_and_revoked(ledger):
 
 def test_a_receipt_tells_what_is_known_and_names_what_is_not(ledger):
     found = said("receipt", "request-1")
-    assert (found["model"]["version"], found["model"]["generation"]) == (1, {"seed": 3})
+    assert (found["model"]["version"], found["model"]["generation"]) == (1, HOW)
     assert found["data"] is None
     assert "the stack is not running" in found["missing"][0]
-    assert "missing" in run.invoke(app, ["receipt", "request-1"]).output
+    told = run.invoke(app, ["receipt", "request-1"]).output
+    assert "missing" in told and "parity (num_probes 112, tolerance 0.001), seed 3" in told
 
 
 def test_a_fate_is_told_step_by_step(ledger):

@@ -1,6 +1,7 @@
 """A registered version before the gate: what is compared, counted and kept. The registry is a dictionary."""
 
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,7 @@ from components.recipes import Finetune, GatePolicy
 from components.refs import DataRef, ModelRef
 from components.registry import VersionInfo
 from components.settings import Settings
+from components.tasks.base import Answer
 
 NAME = "banyan-library"
 LABELS = ("django", "mne", "sympy")
@@ -182,11 +184,43 @@ def test_what_both_models_took_to_train_weigh_and_take_to_answer_is_kept_beside_
     assert look.evidence["cost"] == found.model_dump(mode="json")
 
 
+@pytest.mark.parametrize(
+    ("challenger", "champion"),
+    [("classification", "classification_prompt"), ("classification_prompt", "classification")],
+)
+def test_a_champion_with_a_head_and_a_challenger_with_a_prompt_are_each_asked_in_their_own_way(
+    settings, registry, monkeypatch, challenger, champion
+):
+    asked = []
+
+    def evaluate(folder, *, task, max_rows, **_):
+        asked.append(("measured", folder.name, task))
+        return registry.scores[2].assign(score=0.0)
+
+    def model_in(folder, *, task):
+        asked.append(("asked", folder.name, task.name))
+        return lambda texts: [Answer(LABELS[0], 0.5) for _ in texts]
+
+    monkeypatch.setattr("components.evaluation.evaluate.evaluate", evaluate)
+    monkeypatch.setattr(cost, "model_in", model_in)
+    monkeypatch.setattr(robustness, "model_in", model_in)
+    registry.add(1, 0.5)
+    registry.now = ref(1)
+    registry.add(2, 0.6)
+    for version, task in ((1, champion), (2, challenger)):
+        registry.infos[version] = replace(registry.infos[version], task=task)
+    registry.scores[2] = registry.scores[2].head(300)  # the champion was measured on more rows
+    found = judge(ref(2), settings, POLICY.model_copy(update={"timed_rows": 5, "typo_rows": 10}))
+    assert found.num_examples == 300 and found.difference > 0.5
+    assert ("measured", "1", champion) in asked
+    assert {(folder, task) for _, folder, task in asked} == {("1", champion), ("2", challenger)}
+
+
 def test_a_probe_that_has_timed_both_is_not_repeated(settings, registry):
     spoken = robustness.Asked(score=1.0, typo_score=0.9, seconds_per_example=0.25)
     probe = robustness.Probe(num_examples=200, typo_share=0.05, challenger=spoken, champion=None)
     with Ledger(settings) as ledger:
-        about = {"task": "classification", "registry": registry, "ledger": ledger, "settings": settings}
+        about = {"registry": registry, "ledger": ledger, "settings": settings}
         rows = pd.DataFrame({"text": ["x"] * 30})
         found = cost.cost_pair(registry.add(1, 0.5), None, rows, policy=GatePolicy(), probe=probe, **about)
     assert (found.num_timed, found.challenger.seconds_per_example, found.champion) == (200, 0.25, None)

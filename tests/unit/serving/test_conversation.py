@@ -223,6 +223,23 @@ def test_only_passages_that_were_shown_can_be_cited():
     assert (place["document"], place["sentence"]) == ("oak.md", "Oaks bear acorns in autumn.")
 
 
+@pytest.mark.parametrize(
+    ("turns", "answer", "sentence"),
+    [
+        (("Which walk?",), "True [1]", "The default of normed is True."),
+        (("Which step?",), "1 [1]", "A weight is 1 where none is given."),
+        (("What ends a walk?", "Its length [1]", "And its start?"), "None [1]", "A walk has None at all."),
+    ],
+)
+def test_a_cited_sentence_holds_the_answer_and_not_the_number_of_its_passage(turns, answer, sentence):
+    text = (
+        "See walk_1 and step 1.5 first. None of it is old. The default of normed is True. "
+        "A weight is 1 where none is given. A walk has None at all."
+    )
+    asked = Asked(turns, "", (Found(Passage("walks.md", 0, text), 1.0, 1),))
+    assert [place["sentence"] for place in citations_of(asked, answer)] == [sentence]
+
+
 def test_a_history_longer_than_a_request_may_be_loses_its_oldest_turns():
     turns = tuple(f"turn {i} " + "x" * 400 for i in range(101))
     text = Asked(turns).as_text()

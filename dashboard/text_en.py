@@ -117,7 +117,7 @@ EN: Mapping[str, str] = {
     "tile.answers": "Answers given",
     "tile.answers.note": "each with a receipt",
     "tile.right": "Corrections learnt",
-    "tile.right.note": "corrected answers that are right now",
+    "tile.right.note": "right when the model that learnt them was asked again",
     "tile.unknown": "—",
     "tile.nothing": "nothing yet",
     "ecosystem.applications": "What it is used for",

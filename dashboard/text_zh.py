@@ -112,7 +112,7 @@ ZH: Mapping[str, str] = {
     "tile.answers": "回答次数",
     "tile.answers.note": "每次均附回执",
     "tile.right": "已学会的更正",
-    "tile.right.note": "被更正过的答案中现已答对的比例",
+    "tile.right.note": "学过它们的模型再次作答时答对的比例",
     "tile.unknown": "—",
     "tile.nothing": "暂无",
     "ecosystem.applications": "应用场景",

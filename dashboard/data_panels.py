@@ -42,7 +42,7 @@ def growth(grown: shown.Growth, say: Words) -> "alt.Chart":
     hues = [HUES[place % len(HUES)] for place in range(len(rows))]
     number = alt.Axis(labelAngle=0, labelExpr="split(datum.label, ' ')[0]", labelOverlap=True)
     chart: alt.Chart = (
-        alt.Chart({"values": points}, height=340)
+        alt.Chart({"values": points}, height=440)  # with the legend beneath
         .mark_line(point=True)
         .encode(
             x=alt.X("version:O", title=say("data.version"), axis=number),

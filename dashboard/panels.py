@@ -93,9 +93,10 @@ def judge(answered: Answered, seat: Seat, say: Words) -> None:
 
 
 @st.fragment(run_every=REFRESH_SECONDS)
-def fate(feedback_id: str, say: Words) -> None:
+def fate(feedback_id: str, say: Words, *, is_titled: bool = True) -> None:
     """The way of one feedback row so far; live."""
-    widgets.section(say("playground.fate"), say("playground.sent"))
+    if is_titled:
+        widgets.section(say("playground.fate"), say("playground.sent"))
     history = read(f"fate {feedback_id}", "ledger", lambda: stores().fate_of(feedback_id))
     widgets.box(notice(history, say))
     widgets.steps(fate_steps(history.value or (), say))

@@ -74,7 +74,7 @@ def _rating(turn: Turn, say: Words, *, number: int) -> None:
     if sent := st.session_state.get(f"sent {request_id}"):
         is_new = st.session_state.get("said last") == sent
         with st.expander(say("talk.fate"), icon=":material/route:", expanded=is_new, key=f"fate {request_id}"):
-            panels.fate(sent, say)
+            panels.fate(sent, say, is_titled=False)
         return
     if not people.can("feedback"):
         return

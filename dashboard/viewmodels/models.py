@@ -132,10 +132,13 @@ def bars(
     left = next((m for m in mine if m.version == taken and metric in m.metrics), None)
     if left:
         values.append((words("models.bar.taken", version=left.version), left.metrics[metric], "blue", ""))
-    control = next((m for m in mine if m.role == "control" and metric in m.metrics), None)
+    controls = [m for m in mine if m.role == "control" and metric in m.metrics]
+    # the retraining's own before one that somebody trained by another recipe, on other rows perhaps
+    control = next((m for m in controls if _is_by_random_rows(m)), next(iter(controls), None))
     if control:
         label = words("models.bar.control", version=control.version)
-        values.append((label, control.metrics[metric], "warn", words("models.bar.control.note")))
+        by = words("models.bar.control.note") if _is_by_random_rows(control) else str(control.recipe.get("name", ""))
+        values.append((label, control.metrics[metric], "warn", by))
     baseline = baseline_of([shown, *mine], verdicts, metric)
     if baseline is not None:
         value, version = baseline
@@ -147,6 +150,11 @@ def bars(
         Bar(label, min(1.0, value / top), score(words, metric, value), tone, note, chance)  # type: ignore[arg-type]
         for label, value, tone, note in values
     ]
+
+
+def _is_by_random_rows(model: ModelVersion) -> bool:
+    """Whether it was trained beside a retraining, on rows of the reserve in place of feedback."""
+    return "reserve" in (model.recipe.get("splits") or {})
 
 
 def baseline_of(

@@ -228,8 +228,15 @@ def test_a_model_that_does_not_say_its_family_lights_nothing() -> None:
 
 
 def test_a_models_page_compares_with_before_control_and_baseline() -> None:
-    mine = (model(version=3, is_champion=True), model(version=2, role="control"), model(version=1))
+    beside = {"name": "library-control", "splits": {"train": 200, "reserve": 684}}
+    prompted = model(version=4, role="control", recipe={"name": "library-prompt", "splits": {"train": None}})
+    mine = (model(version=3, is_champion=True), model(version=2, role="control", recipe=beside), model(version=1))
     ledger = LedgerState((), (verdict(1, difference=0.2), verdict(3, against=1)), ())
+    for newest in ((), (prompted,)):  # a control of another kind does not stand for the retraining's
+        shown = models_view((*newest, *mine), ledger, "banyan-library", EN).bars[2]
+        assert (shown.label, shown.note) == ("Control v2", "as many random labels instead of feedback")
+    alone = models_view((prompted, *mine[::2]), ledger, "banyan-library", EN).bars[2]
+    assert (alone.label, alone.note) == ("Control v4", "library-prompt")
     view = models_view(mine, ledger, "banyan-library", EN)
     assert [(bar.label, bar.value) for bar in view.bars] == [
         ("Champion v3", "70.0%"), ("Before: v1", "50.0%"), ("Control v2", "60.0%"), ("Plain baseline", "30.0%")

@@ -21,6 +21,7 @@ HUES = ("#2f9e6d", "#3b82d6", "#d9822b", "#c2517d", "#8a63d2", "#1f9bab", "#b08d
 """Legible on both grounds."""
 
 
+@widgets.part
 def timeline(state: DataState, say: Words) -> None:
     """The versions as a line through time."""
     widgets.section(say("data.time"), say("data.time.lead"))
@@ -63,6 +64,7 @@ def growth(grown: shown.Growth, say: Words) -> "alt.Chart":
     return chart
 
 
+@widgets.part
 def facts(version: DataVersion, say: Words) -> VersionFacts | None:
     """What its manifest and rejects say."""
     ask = stores().settings
@@ -71,6 +73,7 @@ def facts(version: DataVersion, say: Words) -> VersionFacts | None:
     return reading.value
 
 
+@widgets.part
 def composition(view: DataView, about: VersionFacts | None, say: Words) -> None:
     """Table by table: by split, source, label and language."""
     widgets.section(say("data.tables"), say("data.table.lead"))
@@ -91,6 +94,7 @@ def _titled(title: str, bars: object, *, otherwise: str = "") -> None:
     widgets.bars(bars, otherwise=otherwise)  # type: ignore[arg-type]
 
 
+@widgets.part
 def rejects(view: DataView, about: VersionFacts | None, say: Words) -> None:
     """What was left out and why, with examples; and what was changed in passing."""
     widgets.section(say("data.rejects"))
@@ -111,6 +115,7 @@ def rejects(view: DataView, about: VersionFacts | None, say: Words) -> None:
         widgets.lines(shown.added_lines(about.added, say))
 
 
+@widgets.part
 def checks(view: DataView, version: DataVersion, about: VersionFacts | None, say: Words) -> None:
     """The suites' results, readable; and Great Expectations' own report."""
     widgets.section(say("data.checks"))
@@ -135,6 +140,7 @@ def checks(view: DataView, version: DataVersion, about: VersionFacts | None, say
             st.iframe(report.value, height=560)
 
 
+@widgets.part
 def difference(state: DataState, version: DataVersion, say: Words) -> None:
     """Any two versions side by side; at first the chosen one and the one that it grew from."""
     widgets.section(say("data.diff"), say("data.diff.lead"))

@@ -10,6 +10,7 @@ from dashboard.text import Words
 from dashboard.viewmodels.shapes import Box
 
 
+@widgets.part
 def panel(say: Words) -> None:
     """Search, and the knowledge graph."""
     settings = stores().settings

@@ -16,6 +16,7 @@ from dashboard.viewmodels.shapes import SHARES, notice
 TABS = ("both", "slices", "calibration", "stream", "robust")
 
 
+@widgets.part
 def gate(view: ModelsView, models: tuple[ModelVersion, ...], ledger: LedgerState, say: Words) -> None:
     """One comparison, with all that was found in it."""
     name = view.shown.name
@@ -120,6 +121,7 @@ def _robust(found: EvidenceView, say: Words) -> None:
             widgets.note(found.probe_note)
 
 
+@widgets.part
 def parity(shown: ModelVersion, say: Words) -> None:
     """Each engine that was held against the version's trainer."""
     widgets.section(say("parity.title"), say("parity.lead"))
@@ -133,6 +135,7 @@ def parity(shown: ModelVersion, say: Words) -> None:
     st.dataframe([{head: getattr(row, name) for name, head in heads.items()} for row in rows], hide_index=True)
 
 
+@widgets.part
 def journal(view: ModelsView, ledger: LedgerState | None, say: Words) -> None:
     """The champion's moves down a line, and the way back for operators."""
     widgets.section(say("models.journal"))
@@ -144,6 +147,7 @@ def journal(view: ModelsView, ledger: LedgerState | None, say: Words) -> None:
         people.rollback(view.champion, earlier_champions(ledger, view.champion), say)
 
 
+@widgets.part
 def lineage(
     mine: list[ModelVersion], shown: ModelVersion, data: DataState | None, ledger: LedgerState | None, say: Words
 ) -> None:

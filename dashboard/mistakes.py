@@ -13,6 +13,7 @@ COLUMNS = ("text", "target", "prediction", "score", "confidence")
 FILE_COLUMNS = ("file", "version", "rows", "metric", "value", "interval", "champion", "baseline", "at")
 
 
+@widgets.part
 def panel(shown: ModelVersion, say: Words) -> None:
     """Both parts, of a version that answers a task."""
     if shown.task == "corpus":

@@ -106,6 +106,7 @@ def fate(feedback_id: str, say: Words, *, is_titled: bool = True) -> None:
 # ---------------------------------------------------------------- runs
 
 
+@widgets.part
 def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> None:
     """The one thing an operator starts from here; asked twice."""
     if not people.can("retrain"):
@@ -137,6 +138,7 @@ def retrain(tables: list[str], say: Words, *, warning: str, can_start: bool) -> 
 # ---------------------------------------------------------------- feedback
 
 
+@widgets.part
 def rows(table: str, say: Words) -> None:
     """The rows themselves, a page at a time, narrowed by where they stand."""
     widgets.section(say("feedback.rows"))
@@ -173,6 +175,7 @@ def rows(table: str, say: Words) -> None:
             )
 
 
+@widgets.part
 def look_up(say: Words) -> None:
     """What became of all that one person said, by any id that its author was given."""
     with st.expander(say("feedback.lookup"), icon=":material/search:"):

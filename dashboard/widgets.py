@@ -1,9 +1,10 @@
 """What pages are drawn with: markup with every text escaped, and the pictures as components."""
 
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, wraps
 from html import escape
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -12,6 +13,7 @@ from dashboard.viewmodels.models import Interval
 from dashboard.viewmodels.playground import FateStep
 from dashboard.viewmodels.shapes import Bar, Box, Fact, Line, ServiceLine, Tile
 
+P, T = ParamSpec("P"), TypeVar("T")
 HERE = Path(__file__).parent
 
 # The picture is markup of ours, given as data so that a new state changes it in place. A plain click goes to Python,
@@ -96,6 +98,19 @@ def link(text: str, url: str) -> None:
         st.html(f'<a class="b-link" href="{escape(url)}" target="_blank">{escape(text)} ↗</a>')
 
 
+def part(draw: Callable[P, T]) -> Callable[P, T]:
+    """A part of a page in a container of its own: what it gains or loses moves nothing that comes after it, for what is
+    moved is made anew by the browser, and what somebody had opened in it is closed."""
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> T:
+        with st.container():
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+@part
 def box(shown: Box | None) -> None:
     """Empty, stale or failed; nothing for None."""
     if shown:

@@ -22,6 +22,7 @@ def verdict(view: ModelsView) -> None:
     widgets.interval(shown.interval)
 
 
+@widgets.part
 def versions(view: ModelsView) -> None:
     widgets.section(say("models.versions"))
     columns = ("version", "role", "score", "data", "trained")
@@ -55,10 +56,11 @@ def show() -> None:
         widgets.bars(view.bars)
     with right:
         verdict(view)
-    if view.champion is None:
-        widgets.status("waiting", say("models.no_champion"))
-    if ledger.value is not None:
-        evidence.gate(view, models.value, ledger.value, say)
+    with st.container():
+        if view.champion is None:
+            widgets.status("waiting", say("models.no_champion"))
+        if ledger.value is not None:
+            evidence.gate(view, models.value, ledger.value, say)
     versions(view)
     mistakes.panel(view.shown, say)
     evidence.parity(view.shown, say)

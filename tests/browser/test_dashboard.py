@@ -18,7 +18,7 @@ from tests.browser.axe import findings
 from tests.browser.conftest import Open, serve
 from tests.dashboard.installation import Installation
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 STILL = "[data-testid=stApp][data-test-script-state=notRunning]"
 SHOTS = Path(__file__).parent / "screenshots"
 

@@ -11,7 +11,7 @@ from tests.browser.conftest import Open
 from tests.browser.test_dashboard import STILL
 from tests.dashboard.installation import Installation
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.browser
 FOCUSED = """() => {
     const one = document.activeElement;  // a region that scrolls takes the focus, too
     if (!one.matches('a, button, input, textarea')) return '';

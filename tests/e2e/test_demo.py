@@ -14,7 +14,7 @@ from components.ledger.store import Ledger
 from components.settings import Settings
 from components.supervisor import leftovers, read_stack
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
 ROOT = Path(__file__).parents[2]
 KILLED_AT = "train library"

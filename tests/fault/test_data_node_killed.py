@@ -17,7 +17,6 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install 'banyan-llm[ray]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # two clusters' worth of processes start on the way
 def test_a_node_that_dies_in_the_middle_changes_nothing(tmp_path, monkeypatch):
     draw = random.Random(0)
     words = ["".join(draw.choices("abcdefghij", k=draw.randrange(2, 9))) for _ in range(500)]

@@ -73,7 +73,6 @@ def ask(ledger: Ledger, number: int) -> str:
     return request_id
 
 
-@pytest.mark.timeout(240)
 def test_answers_and_feedback_reach_mlflow_late_whole_masked_and_once(server, tmp_path, monkeypatch):
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
     now = [0.0]

@@ -28,7 +28,6 @@ def corpus(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # two clusters' worth of processes start on the way
 def test_a_node_that_dies_in_the_middle_of_a_training_changes_no_bit(corpus, tmp_path):
     recipe = Pretrain(
         name="corpus",

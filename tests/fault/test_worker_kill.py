@@ -19,7 +19,7 @@ from components.settings import Settings
 from components.supervisor import addresses, leftovers, read_stack
 from components.training.pretraining import pretrain
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 RECIPE = Pretrain(
     name="small",

@@ -11,7 +11,7 @@ from components.feedback.watch import ACTOR
 from components.ledger.attempts import LOOK_AGAIN
 from flows import deployments
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.slow
 
 RUNG = {
     "banyan.feedback.ready": "banyan.table.",

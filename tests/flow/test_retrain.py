@@ -46,7 +46,7 @@ from flows.retrain import retrain
 from flows.unchanged import Changed, looking
 from tests.small_trainings import WORDS, write_small_bert
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 ANYTHING = GatePolicy(minimum_difference=-0.99)
 """A gate that whatever can answer passes: what is tested here is what the flows make of its verdict."""

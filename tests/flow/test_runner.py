@@ -12,10 +12,7 @@ import pytest
 from flows import runner
 from flows.engine import RUNNER
 
-pytestmark = [
-    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each run imports for itself"),
-    pytest.mark.timeout(180),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere each run imports for itself")
 
 SERVING = """
 import os, sys, time

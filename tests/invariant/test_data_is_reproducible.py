@@ -33,7 +33,6 @@ def test_an_own_file_gives_the_same_version_in_another_place_and_another_order(t
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_committed_pointer_is_what_a_rebuild_of_the_demos_data_gives(tmp_path, monkeypatch):
     """Promised for CPython 3.11 on Linux with the pinned pyarrow. Downloads the assets that are not there."""
     settings = _settings(tmp_path / "workspace", monkeypatch, BANYAN_ASSETS_DIR=str(ROOT / ".banyan" / "assets"))

@@ -13,7 +13,8 @@ from dashboard.viewmodels.models import Interval
 from dashboard.viewmodels.playground import FateStep
 from dashboard.viewmodels.shapes import Bar, Box, Fact, Line, ServiceLine, Tile
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 HERE = Path(__file__).parent
 
 # The picture is markup of ours, given as data so that a new state changes it in place. A plain click goes to Python,

@@ -109,7 +109,7 @@ GATE: Mapping[str, tuple[str, str]] = {
     "gate.probe": ("With typing errors and other words", "含错字与换词时"),
     "gate.probe.clean": ("{version}, as written", "{version}，原文"),
     "gate.probe.typos": ("{version}, mistyped", "{version}，含错字"),
-    "gate.probe.words": ("{version}, in other words", "{version}，换用同义词"),
+    "gate.probe.words": ("{version}, in other words", "{version}，换种说法"),
     "gate.probe.time": ("Time per answer", "每次回答耗时"),
     "gate.probe.none": (
         "Not asked again with typing errors: only classifiers are.",
@@ -117,10 +117,13 @@ GATE: Mapping[str, tuple[str, str]] = {
     ),
     "gate.probe.note": (
         (
-            "{count} test rows, {share} of the letters mistyped, or half of the words that have a synonym replaced; "
-            "timed on the machine that judged. It decides nothing."
+            "{count} test rows, {share} of the letters mistyped, or in other words by rules (synonyms, contractions, "
+            "numbers, clauses); timed on the machine that judged. It decides nothing."
         ),
-        "{count} 条测试数据，{share} 的字母被打错，或半数有同义词的词被替换；在评判所用机器上计时。此项不参与裁决。",
+        (
+            "{count} 条测试数据，{share} 的字母被打错，或按规则换种说法（同义词、缩写、数字、从句）；"
+            "在评判所用机器上计时。此项不参与裁决。"
+        ),
     ),
     "gate.reason": ("In the gate's words", "关卡原话"),
     "unit.megabytes": ("{value} MB", "{value} MB"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
 
+from components.evaluation.paraphrase import paraphrased
 from components.tasks.base import Answer, Task
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Asked(BaseModel):
     """As the texts are written."""
     typo_score: float
     paraphrase_score: float | None = None
-    """With half of the words that have a synonym replaced by one; None where no text has such a word."""
+    """In other words, as `paraphrase` has them; None where no rule of it applies to any text."""
     seconds_per_example: float
     """Answering them as they are written, in batches, on the machine that judged."""
 
@@ -80,13 +81,6 @@ def typos(text: str, *, seed: int, share: float = TYPO_SHARE) -> str:
     return "".join(made)
 
 
-def paraphrased(text: str, *, seed: int, share: float = SYNONYM_SHARE) -> str:
-    """`text` with that share of the words that have a synonym replaced by one; a function of text, seed and share."""
-    from components.data.augmentation import replace_synonyms
-
-    return replace_synonyms(text, share=share, draw=random.Random(f"{seed}:{text}"))
-
-
 def ask(say: Say, rows: "pd.DataFrame", *, task: Task, seed: int) -> Asked:
     """One model on `rows`, as they are written, with typing errors and in other words.
 
@@ -99,7 +93,7 @@ def ask(say: Say, rows: "pd.DataFrame", *, task: Task, seed: int) -> Asked:
     answers = say(texts)
     seconds = time.perf_counter() - started
     mistyped = say([typos(text, seed=seed) for text in texts])
-    reworded = [paraphrased(text, seed=seed) for text in texts]
+    reworded = [paraphrased(text, seed=seed, share=SYNONYM_SHARE) for text in texts]
     again = say(reworded) if reworded != texts else None
     return Asked(
         score=float(task.score(answers, rows)["score"].mean()),

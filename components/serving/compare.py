@@ -4,12 +4,13 @@ import asyncio
 import secrets
 import time
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 
 from components.serving import problems
 from components.serving.batching import Batcher
 from components.serving.gateway import Gateway, check_length, receipt_of
 from components.serving.messages import Alternative, Body, Question, Reply
+from components.serving.streams import unless_gone
 
 
 class Pair(Body):
@@ -24,10 +25,10 @@ def router(gateway: Gateway) -> APIRouter:
     router = APIRouter()
 
     @router.post("/v1/tasks/{table}/compare", dependencies=[rater])
-    async def compare(table: str, question: Question) -> Pair:
+    async def compare(table: str, question: Question, request: Request) -> Pair:
         """Both answers, each in the ledger: `prefer` is feedback on the better one, with the other one's id."""
         with gateway.counting_failures(table):
-            answers = await _both(gateway, table, question)
+            answers = await unless_gone(request, _both(gateway, table, question))
         gateway.metrics.requests.labels(table, "compared").inc()
         secrets.SystemRandom().shuffle(answers)
         return Pair(answers=answers)

@@ -274,14 +274,17 @@ def evaluate(
     ] = None,
     columns: Annotated[str, typer.Option("--columns", help="Where names differ, ours=the file's: text=body")] = "",
     max_rows: Annotated[int | None, typer.Option("--max-rows", min=1, help="The first so many rows only.")] = None,
+    num_samples: Annotated[int | None, typer.Option("--samples", min=1, help="Of code: pass@K of 2K drawn.")] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a registered version on the newest data, or on a file."""
-    if file or task or format_ or columns or max_rows:
+    if file or task or format_ or columns or max_rows or num_samples:
         from flows.cli_task import evaluate_file
 
         which = table if version is None else f"{table}@{version}"
-        facts, lines = evaluate_file(which, task=task, file=file, format=format_, columns=columns, max_rows=max_rows)
+        facts, lines = evaluate_file(
+            which, task=task, file=file, format=format_, columns=columns, max_rows=max_rows, num_samples=num_samples
+        )
         say(as_json, facts, *lines, "Next: banyan task list")
         return
     from flows.outcomes import figures

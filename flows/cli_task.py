@@ -132,7 +132,14 @@ def _champions(settings: "Settings") -> dict[str, dict[str, Any]]:
 
 
 def evaluate_file(
-    which: str, *, task: str | None, file: Path | None, format: str | None, columns: str, max_rows: int | None
+    which: str,
+    *,
+    task: str | None,
+    file: Path | None,
+    format: str | None,
+    columns: str,
+    max_rows: int | None,
+    num_samples: int | None,
 ) -> tuple[dict[str, Any], list[str]]:
     """`banyan evaluate MODEL --task T --file F`: the result for a machine, and as lines for a person.
 
@@ -156,6 +163,7 @@ def evaluate_file(
         format=format,
         columns={ours.strip(): theirs.strip() for ours, _, theirs in pairs},
         max_rows=max_rows,
+        num_samples=num_samples,
     )
     return result.model_dump(mode="json"), result_lines(result)
 

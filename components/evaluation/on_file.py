@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from components.data import versioning
 from components.data.files import read_file
 from components.data.tables import content_id, table_info
 from components.errors import BanyanError, UsageError
-from components.evaluation.beside import FileChampion, FileSlice, champion_on, compared, sliced
+from components.evaluation.beside import FileChampion, FileSlice, champion_on, compared, interval_of_mean, sliced
 from components.evaluation.candidate import RECIPE_TAG
 from components.evaluation.metrics import interval, summarise
 from components.evaluation.registered import find_model, registry_of
@@ -71,6 +72,7 @@ def evaluate_on_file(
     format: str | None = None,
     columns: dict[str, str] | None = None,
     max_rows: int | None = None,
+    num_samples: int | None = None,
 ) -> FileEvaluation:
     """Ask a registered model every row of a file. The result and its rows are kept in the workspace.
 
@@ -79,9 +81,12 @@ def evaluate_on_file(
         format: as `FileSource.format`.
         columns: our column → the file's.
         max_rows: the first so many usable rows only.
+        num_samples: of code also pass@1 and pass@k for this k, estimated from twice as many drawn answers a row
+            (Chen et al. 2021).
 
     Raises:
-        UsageError: the model is another task's; or the file cannot be read, or has no row of the task.
+        UsageError: the model is another task's; the task has no figure of several answers; or the file cannot be read,
+            or has no row of the task.
         VersionNotFound, ServiceDown: there is no such model, or no registry.
     """
     from components.models import pretrained
@@ -101,6 +106,9 @@ def evaluate_on_file(
     model, tokenizer = pretrained.load_trained(registry.fetch(ref, settings), task=language_task)
     with exact():
         answers = language_task.answer(model, tokenizer, list(rows["text"]))
+        drawn = {} if num_samples is None else language_task.drawn(model, tokenizer, rows, k=num_samples)
+    if num_samples is not None and not drawn:
+        raise UsageError(f"task {task} has no figure of several drawn answers", "leave --samples out")
     scored = language_task.score(answers, rows)
     taught = _training(info, settings)
     plain = None if taught is None else language_task.baseline(taught.rows, rows, taught.labels)
@@ -124,8 +132,8 @@ def evaluate_on_file(
         unknown_labels=unknown_labels(
             language_task, list(rows[language_task.columns[1]]), model, None if taught is None else taught.labels
         ),
-        metrics=summarise(scored, language_task),
-        intervals=interval(scored, language_task),
+        metrics=summarise(scored, language_task) | {name: statistics.fmean(each) for name, each in drawn.items()},
+        intervals=interval(scored, language_task) | {name: interval_of_mean(each) for name, each in drawn.items()},
         baseline=None if plain is None else summarise(plain, language_task),
         baseline_intervals=None if plain is None else interval(plain, language_task),
         champion=compared(served[0], served[1], scored, task=language_task) if served else None,

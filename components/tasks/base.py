@@ -180,6 +180,13 @@ class Task(Protocol):
         """Per example: id, prediction, target, score in [0, 1], confidence; what `figures` needs besides."""
         ...
 
+    def drawn(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", frame: "pd.DataFrame", *, k: int
+    ) -> dict[str, list[float]]:
+        """What is measured over several drawn answers a row: figure → per row. By default a task has no such figure."""
+        del model, tokenizer, frame, k
+        return {}
+
     def figures(self, per_example: "pd.DataFrame") -> dict[str, float]:
         """`metrics` → value, from what `score` gave: quick enough to be computed a thousand times over."""
         del per_example

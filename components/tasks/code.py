@@ -123,6 +123,13 @@ class Code(Writing):
             "timed_out": float((outcome == "timed out").mean()),
         }
 
+    def drawn(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", frame: "pd.DataFrame", *, k: int
+    ) -> dict[str, list[float]]:
+        """pass@1 and pass@k, estimated from 2k drawn answers."""
+        found = sampled_pass_at_k(model, tokenizer, frame, num_samples=2 * k, ks=(1, k))
+        return {f"drawn_pass_at_{at}": each for at, each in found.items()}
+
     def baseline(
         self,
         train: "pd.DataFrame",

@@ -32,7 +32,7 @@ from components.evaluation.on_file import rows_of
 from components.models import pretrained
 from components.recipes import FileSource, Finetune, load_recipe, parse_recipe
 from components.settings import load_settings
-from components.tasks import code, get_task
+from components.tasks import get_task
 from components.tasks.base import Task
 from components.training import bases
 from components.training.device import exact
@@ -42,7 +42,6 @@ from components.training.result import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-TEMPERATURE = 0.6
 """Of drawn answers: between Chen et al.'s best for one (0.2) and for a hundred (0.8)."""
 RECIPES = Path(__file__).parents[2] / "flows/recipes"
 
@@ -198,12 +197,11 @@ def _smaller(max_test_rows: int | None) -> dict[str, Any]:
 
 def sampled(model: Any, tokenizer: Any, rows: "pd.DataFrame", *, k: int) -> dict[str, Any]:
     """pass@1 and pass@k of 2k answers a row, each with its interval over the rows."""
-    found = code.sampled_pass_at_k(model, tokenizer, rows, num_samples=2 * k, ks=(1, k), temperature=TEMPERATURE)
+    found = get_task("code").drawn(model, tokenizer, rows, k=k)
     spans = {
-        f"pass_at_{at}": [round(v, 4) for v in (sum(each) / len(each), *interval_of_mean(each))]
-        for at, each in found.items()
+        name: [round(v, 4) for v in (sum(each) / len(each), *interval_of_mean(each))] for name, each in found.items()
     }
-    return {"num_samples": 2 * k, "temperature": TEMPERATURE, **spans}
+    return {"num_samples": 2 * k, **spans}
 
 
 def figures(model: "pd.DataFrame", plain: "pd.DataFrame", task: Task) -> dict[str, Any]:

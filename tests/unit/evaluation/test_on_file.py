@@ -33,6 +33,7 @@ from components.tasks.base import Answer
 from flows import policies
 from flows.cli import app
 from flows.cli_task import result_lines, tasks
+from tests.unit.serving.tiny_models import writer
 
 ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
 NAMES = ("graph", "wave")
@@ -90,6 +91,16 @@ def workspace(tmp_path_factory):
             metrics={"example_f1": 0.5},
             card="# Names",
             example="Ada in Paris",
+        )
+        registry.register(
+            "banyan-code",
+            model_dir=writer(root / "writer", max_new_tokens=2),
+            task="code",
+            lock={"key": "c" * 64},
+            data=DataRef(version="d" * 32, tables={"code": "t" * 64}),
+            metrics={"pass_at_1": 0.0},
+            card="# Code",
+            example="def f(x):",
         )
     finally:
         os.killpg(server.pid, 9)
@@ -261,6 +272,21 @@ def test_the_command_says_the_same_and_the_task_list_tells_the_last_result(setti
     assert listed["summarisation"]["last_result"] is None
 
 
+def test_code_is_measured_by_several_drawn_answers_a_row_and_another_task_has_no_such_figure(settings, file, tmp_path):
+    written = tmp_path / "code.jsonl"
+    row = {"text": "def f(x):", "target": "    return x", "tests": ""}
+    written.write_text(f"{json.dumps(row)}\n{json.dumps(row | {'text': 'def g(x):'})}\n")
+    call = ["evaluate", "code", "--task", "code", "--file", str(written)]
+    once = json.loads(CliRunner().invoke(app, [*call, "--json"], catch_exceptions=False).stdout)
+    said = json.loads(CliRunner().invoke(app, [*call, "--samples", "3", "--json"], catch_exceptions=False).stdout)
+    assert set(said["intervals"]) - set(once["intervals"]) == {"drawn_pass_at_1", "drawn_pass_at_3"}
+    assert said["intervals"]["drawn_pass_at_3"] == [0.0, 0.0], "random weights write no body"
+    assert "drawn_pass_at_3" in CliRunner().invoke(app, [*call, "--samples", "3"], catch_exceptions=False).stdout
+
+    with pytest.raises(UsageError, match="entities has no figure of several drawn answers"):
+        evaluate_on_file("names", file, task="entities", num_samples=3, settings=settings)
+
+
 def test_what_cannot_be_measured_is_told(settings, file, tmp_path, monkeypatch):
     with pytest.raises(UsageError, match="is a model of task entities, not classification"):
         rows = tmp_path / "rows.csv"
@@ -271,7 +297,7 @@ def test_what_cannot_be_measured_is_told(settings, file, tmp_path, monkeypatch):
     registry = registry_of(settings)
     with pytest.raises(VersionNotFound, match="its versions are: 1"):
         find_model("names@7", registry=registry)
-    with pytest.raises(VersionNotFound, match="registered models are: banyan-names"):
+    with pytest.raises(VersionNotFound, match="registered models are: .*banyan-names"):
         find_model("banyan-nobody", registry=registry)
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
     with pytest.raises(ServiceDown, match="banyan up"):

@@ -40,11 +40,11 @@ CHOICES: dict[str, dict[str, Any]] = {
     "mean weights of 3": {"ensemble": {"method": "average_weights", "members": 3}},
     "vote of 3": {"ensemble": {"method": "vote", "members": 3}},
     "search": {},
-    "skewed, plain": {},
-    "skewed, class weights": {"class_weights": "balanced"},
-    "skewed, balanced by augmentation": {"augmentation": {"copies": 0, "balance": True}},
+    "skewed: plain": {},
+    "skewed: class weights": {"class_weights": "balanced"},
+    "skewed: balanced by augmentation": {"augmentation": {"copies": 0, "balance": True}},
 }
-BESIDE = {name: "skewed, plain" if name.startswith("skewed") else "plain" for name in CHOICES}
+BESIDE = {name: "skewed: plain" if name.startswith("skewed") else "plain" for name in CHOICES}
 
 
 def data_of(settings: Settings) -> DataRef:
@@ -141,7 +141,7 @@ def _means(rows: list[dict[str, float]]) -> dict[str, list[float]]:
 def _against(points: dict[str, list[dict[str, float]]], name: str) -> dict[str, Any]:
     """Mean difference to the plain recipe, seed by seed, and its standard error."""
     beside = points.get(BESIDE[name])
-    if beside is None or name in {"plain", "skewed, plain"}:
+    if beside is None or name in {"plain", "skewed: plain"}:
         return {}
     found = {}
     for figure in ("accuracy", "macro_f1"):

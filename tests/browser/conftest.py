@@ -81,7 +81,7 @@ class serve:  # used as a function
         )
 
     def __enter__(self) -> str:
-        wait_for(f"{self.url}/_stcore/health", seconds=60)
+        wait_for(f"{self.url}/_stcore/health", seconds=180)
         return self.url
 
     def __exit__(self, *_: object) -> None:

@@ -477,7 +477,7 @@ def installed(root: Path) -> Iterator[Installation]:
         fill_ledger(bare, models)
         commit_data(bare, root)
         write_test_rows(bare)
-        wait_for(f"{prefect_url}/api/health", seconds=90)
+        wait_for(f"{prefect_url}/api/health", seconds=180)
         fill_prefect(f"{prefect_url}/api")
         served = {"library": (models["after"], "classification"), "summary": (models["summary"], "summarisation")}
         with gateway(bare, served) as gateway_url:

@@ -87,7 +87,7 @@ class WholeStack:
         body = {"parameters": parameters, "state": {"type": "SCHEDULED"}}
         return self.call("POST", f"/deployments/{found}/create_flow_run", body)["id"]
 
-    def until_done(self, run_id, seconds=300):
+    def until_done(self, run_id, seconds=800):
         deadline = time.monotonic() + seconds
         while True:
             run = self.call("GET", f"/flow_runs/{run_id}")
@@ -97,7 +97,7 @@ class WholeStack:
             assert time.monotonic() < deadline, (run["state"], self.log(run_id))
             time.sleep(0.3)
 
-    def until_checkpoint(self, after=0, seconds=180):
+    def until_checkpoint(self, after=0, seconds=600):
         """The newest checkpoint's step, once there is one later than `after`."""
         deadline = time.monotonic() + seconds
         while True:

@@ -86,7 +86,7 @@ class SmallStack:
             **{name: raw[name] for name in ("name", "run_count", "state_id")},
         )
 
-    def until(self, run_id, state, seconds=60):
+    def until(self, run_id, state, seconds=180):
         deadline = time.monotonic() + seconds
         while (run := self.read(run_id)).state != state:
             assert time.monotonic() < deadline, f"{run} after {seconds} s\n" + self.log("worker")

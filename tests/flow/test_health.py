@@ -269,7 +269,7 @@ def test_a_worker_without_a_heartbeat_is_said(small_stack, monkeypatch):
     assert "its last heartbeat was" in one.what and "kill -9" in one.remedy
 
 
-def until(condition, seconds=30.0):
+def until(condition, seconds=120.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -212,7 +212,7 @@ def test_the_first_training_again_leaves_the_champion_that_came_later(settings, 
 def test_while_one_retraining_is_at_work_another_ends_quietly(settings, first):
     give_feedback(settings, first, range(40, 42), "web")
     with Ledger(settings) as ledger:
-        assert ledger.lease("retrain.topics", holder="somebody else", seconds=60)
+        assert ledger.lease("retrain.topics", holder="somebody else", seconds=600)
     assert retrain("topics", return_state=True).name == "AlreadyRetraining"
     with Ledger(settings) as ledger:
         ledger.release("retrain.topics", holder="somebody else")
@@ -436,7 +436,7 @@ def test_one_that_is_tried_again_takes_its_claim_anew_or_ends_quietly(settings, 
         assert held == [[(lease_name("topics"), str(run_id))]] * 2, "the second time it trained without its claim"
         with Ledger(settings) as ledger:
             assert [one.outcome for one in ledger.attempts("topics") if one.run_id == str(run_id)] == ["failed"] * 2
-            assert ledger.lease(lease_name("topics"), holder="somebody else", seconds=60)
+            assert ledger.lease(lease_name("topics"), holder="somebody else", seconds=600)
             client.set_flow_run_state(run_id, Scheduled(name="AwaitingRetry"))
             state = run()
             ledger.release(lease_name("topics"), holder="somebody else")

@@ -297,7 +297,7 @@ def test_what_cannot_be_measured_is_told(settings, file, tmp_path, monkeypatch):
     registry = registry_of(settings)
     with pytest.raises(VersionNotFound, match="its versions are: 1"):
         find_model("names@7", registry=registry)
-    with pytest.raises(VersionNotFound, match="registered models are: .*banyan-names"):
+    with pytest.raises(VersionNotFound, match=r"registered models are: .*banyan-names"):
         find_model("banyan-nobody", registry=registry)
     monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path))
     with pytest.raises(ServiceDown, match="banyan up"):

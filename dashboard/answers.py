@@ -2,16 +2,19 @@
 
 from collections.abc import Iterator
 from html import escape
+from typing import TypeVar
 
 import streamlit as st
 
 from components.errors import BanyanError, NotPermitted
 from dashboard import people, widgets
-from dashboard.records import Answered, Seat, StoreError
+from dashboard.records import Answered, StoreError
 from dashboard.state import memory, stores
 from dashboard.text import Words
 from dashboard.viewmodels.shaped import Shaped, examples, shaped
 from dashboard.viewmodels.shapes import Box
+
+T = TypeVar("T")
 
 
 def show(answered: Answered, task: str, say: Words, *, caption: str) -> None:
@@ -70,22 +73,24 @@ def _examples(program: str, answered: Answered, say: Words) -> None:
         widgets.status("failed", say("playground.tests.failed", outcome=outcome))
 
 
-def streamed(seat: Seat, question: str) -> Answered | None:
-    """The answer as it is written; the whole of it when it has ended."""
-    whole: list[Answered] = []
+def written(pieces: Iterator[str | T], say: Words) -> T:
+    """Shows a text as it is written, letter by letter as it is, for a model's words are no Markdown; what ends it.
 
-    def pieces() -> Iterator[str]:
-        for piece in stores().stream(seat.table, question, actor=people.actor()):
-            if isinstance(piece, str):
-                yield piece
-            else:
-                whole.append(piece)
-
-    place = st.empty()
-    with place.container():
-        st.write_stream(pieces())
-    place.empty()
-    return whole[0] if whole else None
+    Raises:
+        StoreError: it ended before it was whole, and what was shown of it is gone again.
+    """
+    place, said = st.empty(), ""
+    try:
+        with st.spinner(say("playground.waiting")):
+            for piece in pieces:
+                if not isinstance(piece, str):
+                    return piece
+                said += piece
+                place.text(said)
+    except StoreError:
+        place.empty()
+        raise
+    raise AssertionError("a stream ends with its whole, or raises")
 
 
 def pair(answers: tuple[Answered, ...], task: str, say: Words) -> None:

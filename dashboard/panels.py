@@ -47,7 +47,10 @@ def ask(seat: Seat, say: Words) -> None:
             with st.spinner(say("playground.waiting")):
                 st.session_state["pair"] = stores().compare(seat.table, question, actor=people.actor())
         elif writes(seat.task):
-            st.session_state["answered"] = answers.streamed(seat, question)
+            with (place := st.empty()).container():
+                pieces = stores().stream(seat.table, question, actor=people.actor())
+                st.session_state["answered"] = answers.written(pieces, say)
+            place.empty()  # the whole stands elsewhere, in its task's shape
         else:
             with st.spinner(say("playground.waiting")):
                 st.session_state["answered"] = stores().ask(seat.table, question, actor=people.actor())

@@ -4,7 +4,7 @@ import contextlib
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,6 @@ from components.errors import BanyanError, RegistryUnavailable
 from dashboard.records import (
     Answered,
     Bin,
-    Cited,
     DataVersion,
     ModelVersion,
     Planned,
@@ -25,7 +24,6 @@ from dashboard.records import (
     StoreError,
     StoreName,
     TableActivity,
-    Turn,
 )
 
 if TYPE_CHECKING:
@@ -220,32 +218,6 @@ def answered_of(reply: Mapping[str, Any], table: str, question: str) -> Answered
         alternatives=tuple((row["label"], float(row["probability"])) for row in reply.get("alternatives") or ()),
         receipt=reply["receipt"],
     )
-
-
-def turn_of(reply: Mapping[str, Any], table: str, question: str) -> Turn:
-    said = {"request_id": reply["id"], "output": reply["choices"][0]["message"]["content"], "receipt": reply["receipt"]}
-    cited = tuple(Cited(row["number"], row["document"], row["sentence"]) for row in reply.get("citations") or ())
-    shown = tuple(Cited(row["number"], row["document"], row["text"]) for row in reply.get("retrieved") or ())
-    return Turn(question, answered_of(said, table, question), cited, shown)
-
-
-def pieces_of(lines: Iterable[str]) -> Iterator[str | Mapping[str, Any]]:
-    """Of a stream of events: the text piece by piece, then the receipt.
-
-    Raises:
-        Refused: the gateway says in the stream that it failed.
-    """
-    for line in lines:
-        if not line.startswith("data: ") or line == "data: [DONE]":
-            continue
-        content = json.loads(line.removeprefix("data: "))
-        if "error" in content:
-            raise Refused(503, str(content["error"].get("message")), str(content["error"].get("remedy") or ""))
-        for choice in content.get("choices", ()):
-            if choice.get("text"):
-                yield str(choice["text"])
-        if "receipt" in content:
-            yield content["receipt"]
 
 
 def bins_of(rows: "pd.DataFrame", *, num_bins: int = 10) -> tuple[Bin, ...]:

@@ -9,7 +9,7 @@ import logging
 import os
 import re
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -53,12 +53,11 @@ from dashboard.replies import (
     framed,
     json_of,
     model_version,
-    pieces_of,
     plan_of,
     seat_of,
     translated,
-    turn_of,
 )
+from dashboard.stream_replies import pieces_of, told_of, turn_of
 
 if TYPE_CHECKING:
     from components.evaluation.parity import Parity
@@ -378,21 +377,16 @@ class Stores:
 
     def stream(self, table: str, question: str, *, actor: Actor) -> Iterator[str | Answered]:
         """The text piece by piece as it is written, then the whole with its receipt."""
-        body, said = {"model": table, "prompt": question, "stream": True} | _asked_by(actor, "user"), []
-        with self._gateway(ANSWER) as http, http.stream("POST", "/v1/completions", json=body) as reply:
-            if reply.is_error:
-                reply.read()
-                json_of(reply)
-            for piece in pieces_of(reply.iter_lines()):
-                if isinstance(piece, str):
-                    said.append(piece)
-                    yield piece
-                else:
-                    known = {"request_id": piece["request_id"], "output": "".join(said).strip(), "receipt": piece}
-                    yield answered_of(known, table, question)
+        body = {"model": table, "prompt": question} | _asked_by(actor, "user")
+        return self._written("/v1/completions", body, lambda last, text: told_of(last, text, table, question))
 
-    def converse(self, table: str, question: str, *, before: Sequence[Turn], passages: int, actor: Actor) -> Turn:
-        """The next turn of a conversation; with `passages`, out of so many of the workspace's documents."""
+    def converse(
+        self, table: str, question: str, *, before: Sequence[Turn], passages: int, actor: Actor
+    ) -> Iterator[str | Turn]:
+        """The next turn of a conversation piece by piece, then whole; with `passages`, out of so many of the documents.
+
+        Who points into documents writes nothing: all that is said comes as one piece.
+        """
         said = [
             text for turn in before for text in (turn.question, turn.answered.output) if turn.answered.output.strip()
         ]
@@ -400,8 +394,22 @@ class Stores:
         messages = [{"role": role, "content": text} for role, text in zip(roles, [*said, question], strict=False)]
         body: dict[str, Any] = {"model": table, "messages": messages} | _asked_by(actor, "user")
         body |= {"retrieve": passages} if passages else {}
-        with self._gateway(ANSWER) as http:
-            return turn_of(json_of(http.post("/v1/chat/completions", json=body)), table, question)
+        return self._written("/v1/chat/completions", body, lambda last, text: turn_of(last, text, table, question))
+
+    def _written(
+        self, path: str, body: dict[str, Any], whole: Callable[[Mapping[str, Any], str], T]
+    ) -> Iterator[str | T]:
+        said = ""
+        with self._gateway(ANSWER) as http, http.stream("POST", path, json=body | {"stream": True}) as reply:
+            if reply.is_error:
+                reply.read()
+                json_of(reply)
+            for piece in pieces_of(reply.iter_bytes()):
+                if isinstance(piece, str):
+                    said += piece
+                    yield piece
+                else:
+                    yield whole(piece, said)
 
     def finding(self, name: str) -> dict[str, Any]:
         """What a benchmark has found and kept here; empty where none has."""

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import opinions, panels, people, why, widgets
+from dashboard import answers, opinions, panels, people, why, widgets
 from dashboard.records import Seat, StoreError, Turn
 from dashboard.state import stores
 from dashboard.text import Words
@@ -24,12 +24,16 @@ def show(seat: Seat, say: Words) -> None:
     """The whole conversation of this session with a table's champion."""
     place = f"talk {seat.table}"
     turns: list[Turn] = st.session_state.setdefault(place, [])
+    asked = f"asked {seat.table}"
     with st.container(horizontal=True, vertical_alignment="center"):
         looks = seat.task != "dialogue" or st.toggle(
             say("talk.documents"), value=True, help=say("talk.documents.help"), key=f"looks {seat.table}"
         )
-        st.button(say("talk.new"), icon=":material/add_comment:", type="tertiary", on_click=turns.clear)
-    question = st.chat_input(say("talk.say"), key=f"say {seat.table}")  # at the page's foot, wherever it is called
+        icon, afresh = ":material/add_comment:", (turns, asked)
+        st.button(say("talk.new"), icon=icon, type="tertiary", on_click=_forget, args=afresh)
+    if said := st.chat_input(say("talk.say"), key=f"say {seat.table}"):  # at the page's foot, wherever it is called
+        st.session_state[asked] = said  # until it is answered: a click meanwhile begins the page, and the answer, anew
+    question = st.session_state.get(asked)
     if not turns and not question:
         widgets.empty(say, "talk.start")
     for number, turn in enumerate(turns):
@@ -40,15 +44,22 @@ def show(seat: Seat, say: Words) -> None:
         return
     with st.chat_message("user", avatar=PERSON):
         st.text(question)
-    try:
-        with st.chat_message("assistant", avatar=MODEL), st.spinner(say("playground.waiting")):
-            passages = PASSAGES if looks else 0
-            said = stores().converse(seat.table, question, before=turns, passages=passages, actor=people.actor())
-            turns.append(said)
-    except StoreError as err:
-        widgets.box(Box("failed", say("playground.failed"), str(err)))
-        return
+    passages = PASSAGES if looks else 0
+    with st.chat_message("assistant", avatar=MODEL):
+        try:
+            pieces = stores().converse(seat.table, question, before=turns, passages=passages, actor=people.actor())
+            turns.append(answers.written(pieces, say))
+        except StoreError as err:
+            del st.session_state[asked]
+            widgets.box(Box("failed", say("playground.failed"), str(err)))
+            return
+    del st.session_state[asked]
     st.rerun()
+
+
+def _forget(turns: list[Turn], asked: str) -> None:
+    turns.clear()
+    st.session_state.pop(asked, None)
 
 
 def _turn(turn: Turn, say: Words, *, number: int) -> None:

@@ -43,7 +43,7 @@ def loaded(page: Page, name: str) -> Page:
 def shot(page: Page, name: str) -> None:
     """A picture for whoever wants to look, with SCREENSHOTS=1; as tall as the page, which scrolls inside itself."""
     if os.environ.get("SCREENSHOTS"):
-        height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+        height = page.evaluate("document.querySelector('[data-testid=stMain]')?.scrollHeight ?? 0")
         width = page.evaluate("window.innerWidth")
         page.set_viewport_size({"width": width, "height": max(900, height)})
         page.screenshot(path=SHOTS / f"{name}.png")

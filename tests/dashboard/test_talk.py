@@ -1,5 +1,6 @@
 """Conversations on the playground, over the real gateway; and the curves that the evolution page draws."""
 
+import json
 import time
 
 import pytest
@@ -11,10 +12,13 @@ from components.ledger.store import Ledger
 from components.ledger.traffic import Traffic
 from components.refs import ModelRef
 from components.settings import Settings
+from dashboard.replies import Refused
 from dashboard.stores import Stores
+from dashboard.stream_replies import pieces_of
 from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
 from tests.dashboard.conftest import words_on
+from tests.dashboard.dictated import Dictated, Dictating
 from tests.dashboard.installation import gateway
 
 
@@ -56,6 +60,74 @@ def test_a_conversation_goes_on_with_what_was_said_and_each_turn_is_rated(talkin
     assert test.session_state["talk talk"] == []
 
 
+def test_a_question_that_a_click_broke_off_is_asked_anew(talking, draw):
+    test = draw("playground")
+    test.toggle[0].set_value(False)
+    test.session_state["asked talk"] = "What adds two numbers?"
+    test.run()
+    assert not test.exception
+    assert [turn.question for turn in test.session_state["talk talk"]] == ["What adds two numbers?"]
+    assert "asked talk" not in test.session_state
+    test.run()
+    assert len(test.session_state["talk talk"]) == 1
+    test.session_state["asked talk"] = "And what returns them?"
+    next(one for one in test.button if one.label == "New conversation").click().run()
+    assert (test.session_state["talk talk"], "asked talk" in test.session_state) == ([], False)
+
+
+@pytest.mark.parametrize(("table", "task"), [("talk", "dialogue"), ("summary", "summarisation")])
+def test_what_breaks_off_in_the_middle_is_told_and_nothing_of_it_is_kept(table, task, environment, tmp_path, draw):
+    environment({"BANYAN_WORKSPACE": str(tmp_path / "workspace")})
+    ref = ModelRef(name=f"banyan-{table}", version=3, run_id="r", weights_sha256="3" * 64)
+    engine = Dictating(ref, task=task, decoder=Dictated(["It drops ", "roots ", RuntimeError("the card is gone")]))
+    with gateway(Settings(), {table: (ref, task)}, load=lambda *_: engine) as url:
+        environment({"BANYAN_GATEWAY_URL": url})
+        test = draw("playground")
+        if task == "dialogue":
+            test.toggle[0].set_value(False).run()
+            test.chat_input[0].set_value("What does it drop?").run()
+            assert (test.session_state["talk talk"], "asked talk" in test.session_state) == ([], False)
+        else:
+            test.text_area[0].set_value("What does it drop?")
+            next(one for one in test.button if one.label == "Ask").click().run()
+            assert "answered" not in test.session_state
+    assert not test.exception
+    assert "There is no answer" in words_on(test)
+    assert not [one.value for one in test.text if "drops" in one.value]
+
+
+def streamed(*contents: object, end: str = "data: [DONE]\n\n") -> list[bytes]:
+    """Events as they come over a wire: cut anywhere."""
+    told = "".join(f"data: {json.dumps(one, ensure_ascii=False)}\n\n" for one in contents) + end
+    raw = told.encode()
+    return [raw[at : at + 7] for at in range(0, len(raw), 7)]
+
+
+def said(text: str | None, reason: str | None = None, **more: object) -> dict[str, object]:
+    return {"id": "r", "choices": [{"delta": {"content": text}, "finish_reason": reason}], **more}
+
+
+def test_a_text_is_taken_as_it_was_written_whatever_separates_its_lines():
+    text = "one\u2028two\x85three\n四"
+    *pieces, last = pieces_of(streamed(said(text), said(None, "stop", receipt={"request_id": "r"})))
+    assert (pieces, last["receipt"]) == ([text], {"request_id": "r"})
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (streamed(said("A "), end=""), "ended before it was whole"),
+        (streamed(said("A "), said(None, "cancelled", receipt={})), "ended before it was whole"),
+        (streamed(said("A "), {"error": {"message": "the disk is full"}}, end=""), "the disk is full"),
+    ],
+)
+def test_a_stream_that_ends_before_the_text_is_whole_is_refused(told, why):
+    pieces = pieces_of(told)
+    assert next(pieces) == "A "
+    with pytest.raises(Refused, match=why):
+        next(pieces)
+
+
 def test_without_documents_to_look_into_it_is_said_why_there_is_no_answer(talking, draw):
     test = draw("playground")
     test.chat_input[0].set_value("What adds two numbers?").run()
@@ -72,7 +144,8 @@ def test_who_asks_at_the_dashboard_is_who_speaks_of_the_answer_in_every_way_of_a
         wait_until(lambda: stores.seats()[0].has_challenger)
         given = [stores.ask("talk", "a", actor=ben), *stores.compare("talk", "b", actor=ben)]
         given += [one for one in stores.stream("talk", "c", actor=ben) if not isinstance(one, str)]
-        given.append(stores.converse("talk", "d", before=(), passages=0, actor=ben).answered)
+        given += [one.answered for one in stores.converse("talk", "d", before=(), passages=0, actor=ben)
+                  if not isinstance(one, str)]  # fmt: skip
         said = [stores.give_feedback(one.request_id, actor=ben, kind="approve") for one in given]
         subjects = {ledger.answer(one.request_id).subject for one in given}
         assert subjects == {ledger.feedback_row(one).subject for one in said} == {ledger.pseudonym("ben@example.org")}

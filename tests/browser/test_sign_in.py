@@ -6,7 +6,11 @@ import oidc_provider_mock
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from components.feedback import reasons
+from components.ledger.store import Ledger
+from dashboard.text import Words
 from tests.browser.conftest import PATIENCE_MS, serve
+from tests.browser.test_dashboard import STILL
 from tests.dashboard.installation import Installation, free_port
 
 pytestmark = pytest.mark.browser
@@ -74,6 +78,36 @@ def test_an_operator_may_start_and_roll_back(sign_in: SignIn) -> None:
     expect(page.get_by_text("ana@example.org · operator")).to_be_visible()
     page.get_by_role("link", name="Models").click()
     expect(page.get_by_role("button", name="Roll back")).to_be_visible()
+
+
+def test_an_operator_overrules_a_refusal_and_the_rows_way_says_why(sign_in: SignIn, installation: Installation) -> None:
+    say = Words("en")
+    with Ledger(installation.settings, mask=list) as ledger:
+        said = {"kind": "correct", "correction": "Adds two numbers.", "channel": "api"}
+        ledger.record_feedback("overruled", request_id="request-summary", **said)
+        ledger.append_fates([ledger.fate("overruled", "refused", reason=reasons.BURST)])
+    page = sign_in("ana")
+    page.get_by_role("link", name=say("page.feedback")).click()
+    page.get_by_role("radio", name="summary").click()
+    row = page.locator(".b-row", has_text=say.named("reason", reasons.BURST))
+    expect(row).to_be_visible()
+    page.wait_for_selector(STILL)
+    page.get_by_role("button", name=say("appeal.button")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label(say("appeal.why")).fill("one person, a whole lab")
+    dialog.get_by_role("button", name=say("appeal.yes")).click()
+    expect(dialog).to_have_count(0)
+    expect(page.get_by_role("button", name=say("appeal.button"))).to_have_count(0)
+    page.get_by_text(say("feedback.lookup"), exact=True).click()
+    page.get_by_label(say("feedback.lookup.id")).fill("overruled")
+    page.keyboard.press("Enter")
+    done = [say("fate.received"), say.named("reason", reasons.BURST), "one person, a whole lab"]
+    expect(page.locator(".b-steps li.done")).to_contain_text(done)
+    with Ledger(installation.settings, mask=list) as ledger:
+        now = ledger.fate_of("overruled")[-1]
+        asked = next(one for one in ledger.actions(limit=30) if one.subject == "overruled")
+    assert (now.fate, now.effect) == ("received", {"why": "one person, a whole lab"})
+    assert (asked.action, asked.actor, asked.outcome) == ("appeal", "ana@example.org", "done")
 
 
 def test_a_rater_is_offered_nothing_that_is_an_operators(sign_in: SignIn) -> None:

@@ -254,15 +254,17 @@ def _search(found: "Found | None") -> str:
     if found is None:
         return ""
     names = list(dict.fromkeys(name for trial in found.trials for name in trial.fields))
-    order = sorted(found.trials, key=lambda one: (one.state != "finished", math.inf if one.loss is None else one.loss))
-    lines = [f"| trial | {' | '.join(names)} | held-out loss | | seconds |", "|---" * (len(names) + 4) + "|"]
-    for trial in order:
+    scores = found.best.score is not None
+    by = "by what the gate compares" if scores else "in nats per target"
+    heads = [*names, "held-out loss", *(["held-out score"] if scores else [])]
+    lines = [f"| trial | {' | '.join(heads)} | | seconds |", "|---" * (len(heads) + 3) + "|"]
+    for trial in found.ranked():
         cells = [_cell(trial.fields.get(name, "")) for name in names]
-        loss = "" if trial.loss is None else f"{trial.loss:.4f}"
+        cells += ["" if value is None else f"{value:.4f}" for value in (trial.loss, trial.score)[: 1 + scores]]
         state = "**chosen**" if trial == found.best else "pruned" if trial.state == "stopped" else trial.state
-        lines.append(f"| {trial.number} | {' | '.join(cells)} | {loss} | {state} | {trial.seconds:.0f} |")
+        lines.append(f"| {trial.number} | {' | '.join(cells)} | {state} | {trial.seconds:.0f} |")
     return (
-        f"## Search\n\nThese fields were chosen by {len(found.trials)} short trainings, judged in nats per target on "
+        f"## Search\n\nThese fields were chosen by {len(found.trials)} short trainings, judged {by} on "
         f"{found.validation_rows} training rows that they did not see, in {found.seconds:.0f} s. No trial saw the test "
         "split. A pruned one lagged behind, and its loss is that of when it was stopped.\n\n" + "\n".join(lines)
     )

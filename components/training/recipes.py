@@ -341,7 +341,7 @@ class Span(Recipe):
 
 
 class Search(Recipe):
-    """Which fields of a fine-tuning lose least on training rows that are held out; the best is trained on all rows."""
+    """Which fields of a fine-tuning do best on training rows that are held out; the best is trained on all rows."""
 
     kind: Literal["search"] = "search"
     name: str
@@ -352,6 +352,8 @@ class Search(Recipe):
     max_trials: int = Field(12, gt=0)
     minutes: float = Field(10.0, gt=0)
     """Of trials in all: no new one begins after these."""
+    judge: Literal["loss", "score"] = "loss"
+    """What the best is best by: the loss, or the mean score that the gate compares, which few rows tell coarsely."""
     stop_early: bool = True
     """Stop trials whose loss is above the median of the others at the same quarter of their steps."""
     validation_share: float = Field(0.25, gt=0, lt=0.5)

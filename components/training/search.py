@@ -1,7 +1,8 @@
 """Choosing hyper-parameters: short trainings judged on training rows that are held out, never on the test split.
 
 Optuna (Akiba et al. 2019, arXiv 1907.10902) proposes by a tree-structured Parzen estimator (Bergstra et al. 2011) and
-stops trials that lag behind the median. The best one's fields are what is then trained, on all rows.
+stops trials that lag behind the median; the first trial is the recipe as it is. The best one's fields are what is then
+trained, on all rows.
 """
 
 import hashlib
@@ -17,17 +18,20 @@ from pydantic import BaseModel, ConfigDict
 
 from components.data import tables, versioning
 from components.errors import DataError, NonFiniteLoss, RecipeError
+from components.models import pretrained
 from components.recipes import Finetune, Search, parse_recipe
 from components.refs import DataRef
 from components.settings import Settings
+from components.tasks import get_task
 from components.training import bases
-from components.training.device import resolve
+from components.training.device import exact, resolve
 from components.training.finetuning import finetune, split_off, training_rows
 from components.training.result import Evaluation
 from components.training.turns import alone_on
 
 if TYPE_CHECKING:
     import optuna
+    import pandas as pd
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +59,8 @@ class Trial(BaseModel):
     """`stopped`: it lagged behind; `failed`: its loss was no number, or its fields did not go together."""
     loss: float | None
     """Nats per target on the held-out rows: at the end, or where it was stopped."""
+    score: float | None = None
+    """Mean over the held-out rows of what the gate compares, where trials are judged by it."""
     seconds: float
 
 
@@ -73,23 +79,32 @@ class Found(BaseModel):
     path: Path
     """`search.json`, with all of this."""
 
+    def ranked(self) -> list[Trial]:
+        """The best one first; those that did not get to their end last."""
+        return sorted(self.trials, key=_rank)
+
     def lines(self) -> list[str]:
         """For people: the trials, the best one first."""
-        order = sorted(self.trials, key=lambda trial: (trial.state != "finished", trial.loss or math.inf))
         return [
             f"  {'→' if trial == self.best else ' '} trial {trial.number}: "
             + ", ".join(f"{name} {_plain(value)}" for name, value in trial.fields.items())
             + (f": loss {trial.loss:.4f}" if trial.loss is not None else "")
+            + (f", score {trial.score:.4f}" if trial.score is not None else "")
             + ("" if trial.state == "finished" else f" ({trial.state})")
             + f", {trial.seconds:.0f} s"
-            for trial in order
+            for trial in self.ranked()
         ]
+
+
+def _rank(trial: Trial) -> tuple[bool, float, float]:
+    """The best trial's is the least; of equal scores the one that loses less."""
+    return trial.state != "finished", -(trial.score or 0.0), math.inf if trial.loss is None else trial.loss
 
 
 def search(
     search: Search, recipe: Finetune, *, data: DataRef, settings: Settings, watch: Watch = lambda _: None
 ) -> Found:
-    """The fields of `search.space` with which the recipe loses least on held-out training rows.
+    """The fields of `search.space` with which the recipe loses least, or scores best, on held-out training rows.
 
     Killed, it goes on with the trials that were finished; the next ones may be others than an undisturbed search's.
     What is chosen stands in the recipe, so that the training is exact all the same.
@@ -120,6 +135,8 @@ def search(
         sampler=optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=max(3, search.max_trials // 3)),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3) if search.stop_early else optuna.pruners.NopPruner(),
     )
+    if not study.get_trials(deepcopy=False):
+        study.enqueue_trial(_own(search, recipe))
     for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(left.number, state=optuna.trial.TrialState.FAIL)  # its process was killed
     while len(_done(study)) < search.max_trials and _seconds(study) < 60 * search.minutes:
@@ -142,7 +159,7 @@ def _run(
     try:
         fields = {name: _suggest(trial, name, search) for name in search.space}
         tried = _with(recipe, fields, search)
-        train, _ = split_off(training_rows(tried, data_dir=data_dir), tried)
+        train, held_out = split_off(training_rows(tried, data_dir=data_dir), tried)
         every = max(1, math.ceil(tried.steps_over(len(train)) / LOOKS))
         tried = tried.model_copy(update={"evaluate_every_steps": every})
 
@@ -154,7 +171,13 @@ def _run(
         weights = bases.weights(tried, data_dir=data_dir, settings=settings)
         with alone_on(resolve(tried.device).type, workspace=settings.workspace):
             done = finetune(tried, data_dir=data_dir, weights_dir=weights, run_dir=scratch, on_evaluate=look)
-        return {"values": done.metrics["heldout_loss"], "state": states.COMPLETE}
+            value = loss = done.metrics["heldout_loss"]
+            if search.judge == "score":
+                score = _score(done.model_dir, held_out, tried)
+                trial.set_user_attr("score", score)
+                value = 1 - score
+        trial.set_user_attr("loss", loss)
+        return {"values": value, "state": states.COMPLETE}
     except optuna.TrialPruned:
         return {"state": states.PRUNED}  # the study takes the last loss that it was told
     except (NonFiniteLoss, RecipeError) as err:
@@ -164,12 +187,34 @@ def _run(
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _score(model_dir: Path, rows: "pd.DataFrame", recipe: Finetune) -> float:
+    task = get_task(recipe.task)
+    model, tokenizer = pretrained.load_trained(model_dir, task=task)
+    with exact():
+        answers = task.answer(model, tokenizer, list(rows["text"]))
+    return float(task.score(answers, rows)["score"].mean())
+
+
+def _own(search: Search, recipe: Finetune) -> dict[str, Any]:
+    """What the recipe says of itself, as far as it lies in the space: the rest of that trial is proposed."""
+    own: dict[str, Any] = {}
+    for name, span in search.space.items():
+        value = getattr(recipe, name)
+        if isinstance(span, tuple):
+            own |= {name: span.index(value)} if value in span else {}
+        elif value is not None and span.low <= value <= span.high:
+            own[name] = value
+    return own
+
+
 def _line(trial: "optuna.trial.FrozenTrial", study: "optuna.Study", search: Search) -> str:
     fields = ", ".join(f"{name} {_plain(value)}" for name, value in _fields(trial, search).items())
-    value = f"loss {trial.value:.4f}" if trial.value is not None and math.isfinite(trial.value) else "no loss"
+    told = _trial(trial, search)
+    value = "no loss" if told.loss is None else f"loss {told.loss:.4f}"
+    value += "" if told.score is None else f", score {told.score:.4f}"
     return (
         f"trial {len(_done(study))} of at most {search.max_trials}, {_seconds(study) / 60:.1f} of {search.minutes:g} "
-        f"minutes: {fields}: {value} ({STATES.get(trial.state.name, 'failed')})"
+        f"minutes: {fields}: {value} ({told.state})"
     )
 
 
@@ -219,13 +264,12 @@ def _seconds(study: "optuna.Study") -> float:
 
 def _found(study: "optuna.Study", search: Search, recipe: Finetune, *, data_dir: Path, folder: Path) -> Found:
     trials = tuple(_trial(trial, search) for trial in _done(study))
-    finished = [trial for trial in trials if trial.state == "finished" and trial.loss is not None]
-    if not finished:
+    best = min(trials, key=_rank)
+    if best.state != "finished":
         raise RecipeError(
             f"{search.name}: none of {len(trials)} trials could be trained to its end",
             "widen the space, raise minutes, or try the recipe itself: banyan train RECIPE --dry-run",
         )
-    best = min(finished, key=lambda trial: trial.loss or math.inf)
     chosen = _with(recipe, best.fields, search).model_copy(update={"validation_share": recipe.validation_share})
     share = recipe.model_copy(update={"validation_share": search.validation_share})
     found = Found(
@@ -241,12 +285,13 @@ def _found(study: "optuna.Study", search: Search, recipe: Finetune, *, data_dir:
 
 
 def _trial(trial: "optuna.trial.FrozenTrial", search: Search) -> Trial:
-    loss = trial.value if trial.value is not None and math.isfinite(trial.value) else None
+    loss = trial.user_attrs.get("loss", trial.value)  # of one that was stopped its value is the last loss it told
     return Trial(
         number=trial.number,
         fields=_fields(trial, search),
         state=STATES.get(trial.state.name, "failed"),
-        loss=loss,
+        loss=loss if loss is not None and math.isfinite(loss) else None,
+        score=trial.user_attrs.get("score"),
         seconds=trial.user_attrs["seconds"],
     )
 

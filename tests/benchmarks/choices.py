@@ -40,6 +40,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "mean weights of 3": {"ensemble": {"method": "average_weights", "members": 3}},
     "vote of 3": {"ensemble": {"method": "vote", "members": 3}},
     "search": {},
+    "search by score": {},
     "skewed: plain": {},
     "skewed: class weights": {"class_weights": "balanced"},
     "skewed: balanced by augmentation": {"augmentation": {"copies": 0, "balance": True}},
@@ -107,8 +108,9 @@ def main() -> None:
                 if name == "early stopping":  # it may stop by itself: so it may also go on for longer
                     recipe = recipe.model_copy(update={"num_steps": 2 * steps})
                 more = {}
-                if name == "search":
-                    recipe, more = _searched(recipe, ref, seed, settings)
+                if name.startswith("search"):
+                    judge = "score" if name == "search by score" else "loss"
+                    recipe, more = _searched(recipe, ref, seed, settings, judge=judge)
                 found = measure(recipe, few if name.startswith("skewed") else data, test, settings)
                 points.setdefault(name, []).append(found | more)
             print(f"{name:<34} {json.dumps(_means(points[name]))}", flush=True)
@@ -117,13 +119,16 @@ def main() -> None:
     print(json.dumps({"choices": result, **about, "torch": version("torch"), "cpus": os.cpu_count()}))
 
 
-def _searched(recipe: Finetune, ref: DataRef, seed: int, settings: Settings) -> tuple[Finetune, dict[str, float]]:
+def _searched(
+    recipe: Finetune, ref: DataRef, seed: int, settings: Settings, *, judge: str
+) -> tuple[Finetune, dict[str, float]]:
     wanted: Search = load_recipe(RECIPES / "search-library.yaml")
     space = {name: span for name, span in wanted.space.items() if name not in {"num_epochs", "num_steps"}}
     wanted = wanted.model_copy(
         update={
             "seed": seed,
             "space": space,
+            "judge": judge,
             "max_trials": int(os.environ.get("TRIALS", "6")),
             "minutes": float(os.environ.get("MINUTES", "2")),
         }

@@ -80,6 +80,33 @@ def test_asked_again_it_knows_what_it_has_found_and_a_kill_loses_the_trial_that_
     assert len(count) == 5
 
 
+def test_the_first_trial_is_the_recipe_as_it_is(base, settings, classify):
+    space = SPACE | {"weight_decay": {"low": 0.5, "high": 0.9}}
+    found = search(wanted(space=space, max_trials=2), classify, data=versioning.head(settings), settings=settings)
+    own = {"learning_rate": classify.learning_rate, "optimizer": classify.optimizer}
+    assert own.items() <= found.trials[0].fields.items()
+    assert 0.5 <= found.trials[0].fields["weight_decay"] <= 0.9, "what lies outside of the space is proposed"
+    assert not own.items() <= found.trials[1].fields.items()
+
+
+def test_trials_may_be_judged_by_what_the_gate_compares(base, settings, classify, monkeypatch):
+    monkeypatch.setattr(searching, "_score", lambda *_: [0.5, 0.75, 0.75, 0.25][len(asked)])
+    asked: list[str] = []
+    data = versioning.head(settings)
+    judged = wanted(max_trials=4, judge="score", stop_early=False)
+    found = search(judged, classify, data=data, settings=settings, watch=asked.append)
+    assert [trial.score for trial in found.trials] == [0.5, 0.75, 0.75, 0.25]
+    assert found.best == min(found.trials[1:3], key=lambda trial: trial.loss), "of equal scores the one that loses less"
+    assert [trial.score for trial in found.ranked()] == [0.75, 0.75, 0.5, 0.25]
+    assert "score 0.7500" in found.lines()[0]
+
+
+def test_a_score_is_the_share_of_held_out_rows_that_are_right(base, settings, classify):
+    found = search(wanted(max_trials=1, judge="score"), classify, data=versioning.head(settings), settings=settings)
+    assert found.best.score * found.validation_rows == pytest.approx(round(found.best.score * found.validation_rows))
+    assert 0 <= found.best.score <= 1
+
+
 def test_the_same_seed_proposes_the_same_trials(base, settings, classify):
     data = versioning.head(settings)
     one = search(wanted(name="one", max_trials=2), classify, data=data, settings=settings)

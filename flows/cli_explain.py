@@ -35,10 +35,15 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["is_masked_copy"]:
         told.append("The text held personal data: this is of what the model says to its masked copy.")
     changed = found["score"] - found["blank_score"]
-    told.append(
-        f"What mattered (together {changed:+.2f} nats of log-probability, completeness error "
-        f"{found['completeness_error']:+.3f}, {found['num_steps']} steps):"
-    )
+    if found["method"] == "leaving parts out":
+        told.append(
+            f"What mattered (nats of log-probability that the answer loses without it, {found['num_steps']} parts):"
+        )
+    else:
+        told.append(
+            f"What mattered (together {changed:+.2f} nats of log-probability, completeness error "
+            f"{found['completeness_error']:+.3f}, {found['num_steps']} steps):"
+        )
     strongest = sorted(found["pieces"], key=lambda piece: -abs(piece["attribution"]))[:MOST_PIECES]
     told += [
         f"  {piece['attribution']:+8.3f}  {_short(piece['text'], 40)!r} at {piece['start']}" for piece in strongest

@@ -4,14 +4,18 @@ The path runs from a text of which nothing is known (each of its tokens' embeddi
 by the vocabulary's mean where there is none) to the text itself; special tokens, the template and what was written so
 far stay. So the attributions add up to what the text changed in the answer's log-probability: the axiom of
 completeness, whose error is reported with them.
+
+Of a long text gradients are too much. There whole parts of it (passages, turns, sentences) are replaced, one at a time
+(occlusion: Zeiler and Fergus 2014, arXiv 1311.2901), which takes one forward pass a part. What they lose adds up to
+nothing.
 """
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from components.errors import UsageError
 from components.evaluation.reading import Reading
@@ -25,17 +29,25 @@ MAX_STEPS = 1024
 TOLERANCE = 0.02
 """Of the error of completeness against the difference, or against a nat where that is smaller."""
 MAX_WORK = 3e12
-"""Floating-point operations of one attribution, by 4 a parameter, token and step."""
+"""Floating-point operations of one attribution, by 2 a parameter and token, and as many again for gradients."""
+MAX_GRADIENT_TOKENS = 512
+"""The gradients of longer inputs do not fit into a small machine's memory beside what it serves."""
+MAX_PARTS = 24
+MIN_PARTS = 4
+"""With fewer nothing is said of a text."""
 AT_ONCE = 1 << 24
 """Logits that are held at a time: steps are batched so that they are not more."""
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """What each position of a reading added to the answer's log-probability, in nats."""
+    """What each part of a text added to the answer's log-probability, in nats."""
 
+    method: Literal["integrated gradients", "leaving parts out"]
+    parts: tuple[tuple[int, ...], ...]
+    """Positions of the reading: one each where there are gradients."""
     values: tuple[float, ...]
-    """(T,) zero where the position is not of the text."""
+    """Of each of `parts`."""
     score: float
     """Log-probability of the answer."""
     blank_score: float
@@ -43,6 +55,11 @@ class Attribution:
     error: float
     """What the values' sum lacks to the difference of the two."""
     num_steps: int
+    """Of the path; or how many parts were left out."""
+
+
+Score = Callable[..., "torch.Tensor"]
+"""Of texts as their embeddings (N, T, C), one a member of an ensemble: (N,) log-probabilities of the answer."""
 
 
 def twin(model: "PreTrainedModel") -> "PreTrainedModel":
@@ -84,32 +101,55 @@ def outputs(model: Any, reading: Reading, *, number: int = 1, **options: Any) ->
     return out.logits if out.logits.dim() == 2 else out.logits[:, reading.deciding]
 
 
-def attribute(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", reading: Reading) -> Attribution:
-    """Integrated gradients of a `twin`'s score; steps are doubled until they are complete, at most `MAX_STEPS`.
+def attribute(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", reading: Reading, *, breaks: Sequence[int] = ()
+) -> Attribution:
+    """What of the text moved a `twin`'s score: by integrated gradients, of a long text by leaving parts of it out.
+
+    Args:
+        breaks: characters at which a part may best begin.
 
     Raises:
         UsageError: it would take too much work; or the model looks its tokens up where they cannot be followed.
     """
     import torch
-    from captum.attr import IntegratedGradients
 
     layers = _lookups(model)
     starts = _embedded(model, layers, reading)
     mask = None if model.can_generate() else tokenizer.mask_token_id  # who writes was never taught a mask
     own = torch.tensor([place is not None for place in reading.places], device=model.device)[None, :, None]
     blanks = tuple(torch.where(own, _unknown(layer, mask), start) for layer, start in zip(layers, starts, strict=True))
-    work = 4.0 * sum(p.numel() for p in model.parameters()) * (len(reading.ids) + len(reading.written))
-    if work * FIRST_STEPS > MAX_WORK:
+
+    def forward(*embedded: "torch.Tensor") -> "torch.Tensor":
+        with _replaced(layers, embedded):
+            return reading.scores(outputs(model, reading, number=len(embedded[0])))
+
+    work = 2.0 * sum(p.numel() for p in model.parameters()) * (len(reading.ids) + len(reading.written))
+    if int(own.sum()) <= MAX_GRADIENT_TOKENS and 2 * work * FIRST_STEPS <= MAX_WORK:
+        width = max(1, AT_ONCE // (max(1, len(reading.deciding)) * _num_outputs(model)))
+        tokens = [[i] for i, place in enumerate(reading.places) if place is not None]
+        return _by_gradients(forward, starts, blanks, tokens, width=width, most_steps=int(MAX_WORK / (2 * work)))
+    if (num_parts := min(MAX_PARTS, int(MAX_WORK / work) - 2)) < MIN_PARTS:
         raise UsageError(
             f"{len(reading.ids)} tokens through {sum(p.numel() for p in model.parameters()):,} parameters are too much "
             "to explain here",
             "explain a shorter text",
         )
-    width = max(1, AT_ONCE // (max(1, len(reading.deciding)) * _num_outputs(model)))
+    return _by_leaving_out(forward, starts, blanks, parts_of(reading, num_parts, breaks=breaks))
 
-    def forward(*embedded: "torch.Tensor") -> "torch.Tensor":
-        with _replaced(layers, embedded):
-            return reading.scores(outputs(model, reading, number=len(embedded[0])))
+
+def _by_gradients(
+    forward: Score,
+    starts: "tuple[torch.Tensor, ...]",
+    blanks: "tuple[torch.Tensor, ...]",
+    tokens: list[list[int]],
+    *,
+    width: int,
+    most_steps: int,
+) -> Attribution:
+    """Steps are doubled until the values are complete, at most `MAX_STEPS`; so many as `width` at once."""
+    import torch
+    from captum.attr import IntegratedGradients
 
     with torch.no_grad():
         score, blank = (float(forward(*ends)) for ends in (starts, blanks))
@@ -118,14 +158,61 @@ def attribute(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", re
         found = IntegratedGradients(forward).attribute(
             starts, blanks, n_steps=num_steps, internal_batch_size=min(width, num_steps)
         )
-        values = sum(part.detach().sum(-1)[0] for part in found)  # (T,)
-        assert isinstance(values, torch.Tensor)
-        error = float(values.sum()) - (score - blank)
-        next_steps = 2 * num_steps
+        at = sum(part.detach().sum(-1)[0] for part in found)  # (T,)
+        assert isinstance(at, torch.Tensor)
+        error = float(at.sum()) - (score - blank)
         is_close = abs(error) <= TOLERANCE * max(1.0, abs(score - blank))
-        if is_close or next_steps > MAX_STEPS or work * next_steps > MAX_WORK:
-            return Attribution(tuple(values.tolist()), score, blank, error, num_steps)
-        num_steps = next_steps
+        if is_close or 2 * num_steps > min(MAX_STEPS, most_steps):
+            values = tuple(at[[i for (i,) in tokens]].tolist())
+            parts = tuple(map(tuple, tokens))
+            return Attribution("integrated gradients", parts, values, score, blank, error, num_steps)
+        num_steps *= 2
+
+
+def _by_leaving_out(
+    forward: Score,
+    starts: "tuple[torch.Tensor, ...]",
+    blanks: "tuple[torch.Tensor, ...]",
+    parts: list[list[int]],
+) -> Attribution:
+    import torch
+
+    with torch.no_grad():
+        score, blank = (float(forward(*ends)) for ends in (starts, blanks))
+        values = []
+        for part in parts:
+            without = tuple(start.clone() for start in starts)
+            for one, unknown in zip(without, blanks, strict=True):
+                one[:, part] = unknown[:, part]
+            values.append(score - float(forward(*without)))
+    error = sum(values) - (score - blank)
+    return Attribution("leaving parts out", tuple(map(tuple, parts)), tuple(values), score, blank, error, len(parts))
+
+
+def parts_of(reading: Reading, most: int, *, breaks: Sequence[int] = ()) -> list[list[int]]:
+    """The text's positions in at most so many parts: what the template parts, the longest divided again and again,
+    near its middle where one of `breaks` is within its inner half."""
+    parts: list[list[int]] = []
+    for i, place in enumerate(reading.places):
+        if place is None:
+            continue
+        if parts and parts[-1][-1] == i - 1:
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    while len(parts) > most:
+        i = min(range(len(parts) - 1), key=lambda i: len(parts[i]) + len(parts[i + 1]))
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    begins = {next((i for i, p in enumerate(reading.places) if p and p[0] <= at < p[1]), -1) for at in breaks}
+    while len(parts) < most:
+        longest = max(range(len(parts)), key=lambda i: len(parts[i]))
+        part = parts[longest]
+        if len(part) < 2:
+            break
+        middle, inner = len(part) // 2, range(len(part) // 4 or 1, len(part) - len(part) // 4)
+        at = min((i for i in inner if part[i] in begins), key=lambda i: abs(i - middle), default=middle)
+        parts[longest : longest + 1] = [part[:at], part[at:]]
+    return parts
 
 
 def _lookups(model: Any) -> "list[torch.nn.Module]":

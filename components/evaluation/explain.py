@@ -1,16 +1,16 @@
 """Why an answer: what of the input mattered, what else was weighed, how sure it was and how often that is right."""
 
-from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from components.evaluation.attention_maps import CAUTION, attention_maps
-from components.evaluation.attribution import attribute, outputs, twin
+from components.evaluation.attribution import Attribution, attribute, outputs, twin
 from components.evaluation.calibration import NUM_BINS, expected_calibration_error
 from components.evaluation.reading import NUM_CHOICES, Choice, Reading, read
 from components.tasks.base import Task
+from components.tasks.spans import SENTENCE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 OUTSIDE = "O"
+MAX_MAPPED_TOKENS = 640
+"""Maps of every head of every layer grow with the square of an input."""
 MAX_SPAN_TOKENS = 30
 """As the answers themselves."""
 
@@ -27,7 +29,7 @@ class Frozen(BaseModel):
 
 
 class Piece(Frozen):
-    """A token of the input; several where they share one character."""
+    """A token of the input, several where they share one character; of a long input a part."""
 
     text: str
     start: int
@@ -90,7 +92,9 @@ class Explanation(Frozen):
     completeness_error: float
     """What they lack to it, in nats."""
     num_steps: int
-    method: str = "integrated gradients"
+    """Of gradients; or how many parts were left out, one at a time."""
+    method: str
+    """`integrated gradients`, or of a long input `leaving parts out`: then the attributions add up to nothing."""
     attention_caution: str = ""
     """What attention does not say; empty where the model has none."""
     alternatives: tuple[Weighed, ...]
@@ -128,8 +132,8 @@ def explain(
             output, confidence = answer.output, answer.confidence
         reading = read(task, tokenizer, text, output, model=model)
         plain = twin(model)
-        found = attribute(plain, tokenizer, reading)
-        maps = attention_maps(plain, reading)
+        found = attribute(plain, tokenizer, reading, breaks=[one.start() for one in SENTENCE.finditer(text)])
+        maps = attention_maps(plain, reading) if len(reading.ids) <= MAX_MAPPED_TOKENS else None
         with torch.no_grad():
             weighed = _weighed(plain, tokenizer, task, text, reading)
     return Explanation(
@@ -137,11 +141,12 @@ def explain(
         text=text,
         output=output,
         confidence=confidence,
-        pieces=_pieces(text, reading, found.values, maps),
+        pieces=_pieces(text, reading, found, maps),
         score=found.score,
         blank_score=found.blank_score,
         completeness_error=found.error,
         num_steps=found.num_steps,
+        method=found.method,
         attention_caution=CAUTION if maps is not None else "",
         alternatives=weighed,
     )
@@ -181,20 +186,23 @@ def _wilson(mean: float, number: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _pieces(text: str, reading: Reading, values: Sequence[float], maps: "torch.Tensor | None") -> tuple[Piece, ...]:
-    """Tokens in the text's order; those that share a character, as bytes of one do, are added up."""
+def _pieces(text: str, reading: Reading, of: Attribution, maps: "torch.Tensor | None") -> tuple[Piece, ...]:
+    """Tokens, or parts, in the text's order; those that share a character, as bytes of one do, are added up."""
+    placed: list[tuple[int, int, float, list[float]]] = []
+    for part, value in zip(of.parts, of.values, strict=True):
+        own = [place for i in part if (place := reading.places[i]) and place[0] < place[1]]
+        if own:
+            attention = [] if maps is None else maps[:, list(part)].sum(1).tolist()
+            placed.append((own[0][0], own[-1][1], value, attention))
     found: list[list[Any]] = []
-    order = [i for i, place in enumerate(reading.places) if place and place[0] < place[1]]
-    for i in sorted(order, key=lambda i: reading.places[i] or (0, 0)):
-        start, end = reading.places[i] or (0, 0)
-        attention = [] if maps is None else maps[:, i].tolist()
+    for start, end, value, attention in sorted(placed, key=lambda one: one[:2]):
         if found and start < found[-1][1]:
             last = found[-1]
             last[1] = max(last[1], end)
-            last[2] += values[i]
+            last[2] += value
             last[3] = [a + b for a, b in zip(last[3], attention, strict=True)]
         else:
-            found.append([start, end, values[i], attention])
+            found.append([start, end, value, attention])
     return tuple(
         Piece(text=text[start:end], start=start, end=end, attribution=value, attention=tuple(attention))
         for start, end, value, attention in found

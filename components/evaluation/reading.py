@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-MAX_TOKENS = 512
-"""Of an input: the gradients of longer ones do not fit into a small machine's memory beside what it serves."""
+MAX_TOKENS = 2048
+"""Of an input."""
 MAX_WRITTEN = 128
 """Tokens of a written answer that are explained: the first ones."""
 MAX_CHARACTERS = 100_000

@@ -63,7 +63,9 @@ def why_view(found: Mapping[str, Any], words: Words) -> WhyView:
     return WhyView(
         masked=words("why.masked", output=found["output"]) if found["is_masked_copy"] else "",
         lit=lit(found["text"], pieces, [float(piece["attribution"]) for piece in pieces]),
-        lead=words("why.tokens.lead", changed=f"{changed:+.2f}", error=error),
+        lead=words("why.parts.lead", count=found["num_steps"])
+        if found["method"] == "leaving parts out"
+        else words("why.tokens.lead", changed=f"{changed:+.2f}", error=error),
         attention=_attention(found),
         decisions=tuple(_decision(one, words) for one in shown),
         decisions_lead=words("why.weighed.least", count=len(shown), total=len(weighed))

@@ -42,7 +42,6 @@ from components.training.result import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-"""Of drawn answers: between Chen et al.'s best for one (0.2) and for a hundred (0.8)."""
 RECIPES = Path(__file__).parents[2] / "flows/recipes"
 
 
@@ -99,7 +98,9 @@ def public(folder: Path) -> Iterator[Case]:
         )  # fmt: skip
     if (folder / "xquad").is_dir():
         english = source_of(folder / "xquad/xquad.en.json", "xquad", "question_answering", format="squad")
-        yield Case("question answering, XQuAD", "questions-data", "questions", {}, {"XQuAD en": english})
+        tests = {"XQuAD en": english}
+        yield Case("question answering, XQuAD", "questions-data", "questions", {}, tests)
+        yield Case("question answering by a prompt, XQuAD", "questions-data", "questions-prompt", {}, tests)
 
 
 def source_of(path: Path, table: str, task: str, **more: Any) -> FileSource:

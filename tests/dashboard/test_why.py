@@ -29,6 +29,7 @@ def explanation(**changes) -> dict:
         score=-0.5,
         blank_score=-1.5,
         completeness_error=0.004,
+        method="integrated gradients",
         num_steps=16,
         attention_caution="it is no explanation",
         alternatives=(Weighed(said="networkx", probability=0.62, others=(("sympy", 0.2), ("nltk", 0.1))),),

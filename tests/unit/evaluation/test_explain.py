@@ -1,5 +1,6 @@
 """Why an answer: what of the input mattered, by integrated gradients, on small random models of every head."""
 
+import itertools
 import json
 
 import pandas as pd
@@ -237,6 +238,39 @@ def test_an_empty_input_says_that_there_is_nothing_to_attribute_to(kind, text, t
         explain(model, tokenizer, task, text, output=output)
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_of_a_long_text_parts_are_left_out_one_at_a_time(kind, tokenizer, monkeypatch):
+    monkeypatch.setattr(attribution, "MAX_GRADIENT_TOKENS", 0)
+    task, model = made(kind, tokenizer)
+    output = None if task.head != "generator" else "capital"
+    found = explain(model, tokenizer, task, TEXT, output=output)
+    assert found.method == "leaving parts out"
+    assert found.num_steps == len(found.pieces) <= attribution.MAX_PARTS
+    assert any(piece.attribution for piece in found.pieces)
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found.pieces))
+    assert all(TEXT[piece.start : piece.end] == piece.text for piece in found.pieces)
+
+
+def test_what_a_part_is_worth_is_what_the_answer_loses_without_it(tokenizer, monkeypatch):
+    task, model = made("encoder classifier", tokenizer)
+    by_gradients = explain(model, tokenizer, task, TEXT, output="good")
+    monkeypatch.setattr(attribution, "MAX_GRADIENT_TOKENS", 0)
+    monkeypatch.setattr(attribution, "MAX_PARTS", 1)
+    monkeypatch.setattr(attribution, "MIN_PARTS", 1)
+    (whole,) = explain(model, tokenizer, task, TEXT, output="good").pieces
+    assert whole.attribution == pytest.approx(by_gradients.score - by_gradients.blank_score, abs=1e-5)
+
+
+def test_parts_are_what_the_template_parts_and_the_longest_divided_where_a_sentence_begins():
+    places = [None, (0, 1), (1, 2), None, *[(i, i + 1) for i in range(2, 22)], None]
+    text = reading.Reading(list(range(len(places))), places)
+    assert attribution.parts_of(text, 2) == [[1, 2], list(range(4, 24))]
+    assert attribution.parts_of(text, 3, breaks=[10]) == [[1, 2], list(range(4, 12)), list(range(12, 24))]
+    assert attribution.parts_of(text, 3, breaks=[3]) == [[1, 2], list(range(4, 14)), list(range(14, 24))]
+    assert attribution.parts_of(text, 99) == [[i] for i, place in enumerate(places) if place]
+    assert attribution.parts_of(text, 1) == [[i for i, place in enumerate(places) if place]]
+
+
 def test_what_is_too_much_is_refused_before_any_gradient(tokenizer, monkeypatch):
     task, model = made("encoder classifier", tokenizer)
     with pytest.raises(UsageError, match="characters"):
@@ -245,7 +279,7 @@ def test_what_is_too_much_is_refused_before_any_gradient(tokenizer, monkeypatch)
     monkeypatch.setattr(reading, "MAX_TOKENS", 8)
     with pytest.raises(UsageError, match="at most 8"):
         explain(model, tokenizer, task, "Paris " * 2000, output="good")
-    monkeypatch.setattr(reading, "MAX_TOKENS", 512)
+    monkeypatch.setattr(reading, "MAX_TOKENS", 2048)
     monkeypatch.setattr(attribution, "MAX_WORK", 1e3)
     with pytest.raises(UsageError, match="too much"):
         explain(model, tokenizer, task, TEXT, output="good")

@@ -21,9 +21,9 @@ WHY: Mapping[str, tuple[str, str]] = {
         "积分梯度法。填色：支持该答案；虚线：反对该答案。合计 {changed} 奈特（对数概率），其中 {error} 未能归因。",
     ),
     "why.parts.lead": (
-        "A long text: each of its {count} parts was left out by itself. Filled: without it the answer is less likely; "
+        "Each of {count} parts of the text was left out by itself. Filled: without it the answer is less likely; "
         "dashed: more likely. The number is nats of log-probability.",
-        "文本较长：将其 {count} 个部分逐一略去。填色：略去后该答案更不可能；虚线：更可能。数值单位为奈特（对数概率）。",
+        "将文本的 {count} 个部分逐一略去。填色：略去后该答案更不可能；虚线：更可能。数值单位为奈特（对数概率）。",
     ),
     "why.attention": ("Where attention lay", "注意力所在"),
     "why.attention.lead": (

@@ -5,9 +5,9 @@ by the vocabulary's mean where there is none) to the text itself; special tokens
 far stay. So the attributions add up to what the text changed in the answer's log-probability: the axiom of
 completeness, whose error is reported with them.
 
-Of a long text gradients are too much. There whole parts of it (passages, turns, sentences) are replaced, one at a time
-(occlusion: Zeiler and Fergus 2014, arXiv 1311.2901), which takes one forward pass a part. What they lose adds up to
-nothing.
+Of a long text gradients are too much, and of some others they do not become complete. There whole parts of the text
+(passages, turns, sentences) are replaced, one at a time (occlusion: Zeiler and Fergus 2014, arXiv 1311.2901), which
+takes one forward pass a part. What they lose adds up to nothing.
 """
 
 import contextlib
@@ -28,6 +28,8 @@ FIRST_STEPS = 16
 MAX_STEPS = 1024
 TOLERANCE = 0.02
 """Of the error of completeness against the difference, or against a nat where that is smaller."""
+INCOMPLETE = 0.2
+"""Of the same: gradients that leave more unsaid say too little."""
 MAX_WORK = 3e12
 """Floating-point operations of one attribution, by 2 a parameter and token, and as many again for gradients."""
 MAX_GRADIENT_TOKENS = 512
@@ -104,7 +106,7 @@ def outputs(model: Any, reading: Reading, *, number: int = 1, **options: Any) ->
 def attribute(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", reading: Reading, *, breaks: Sequence[int] = ()
 ) -> Attribution:
-    """What of the text moved a `twin`'s score: by integrated gradients, of a long text by leaving parts of it out.
+    """What of the text moved a `twin`'s score: by integrated gradients, or where these fail by leaving parts of it out.
 
     Args:
         breaks: characters at which a part may best begin.
@@ -128,7 +130,10 @@ def attribute(
     if int(own.sum()) <= MAX_GRADIENT_TOKENS and 2 * work * FIRST_STEPS <= MAX_WORK:
         width = max(1, AT_ONCE // (max(1, len(reading.deciding)) * _num_outputs(model)))
         tokens = [[i] for i, place in enumerate(reading.places) if place is not None]
-        return _by_gradients(forward, starts, blanks, tokens, width=width, most_steps=int(MAX_WORK / (2 * work)))
+        most_steps = min(MAX_STEPS, int(MAX_WORK / (2 * work)))
+        found = _by_gradients(forward, starts, blanks, tokens, width=width, most_steps=most_steps)
+        if abs(found.error) <= INCOMPLETE * max(1.0, abs(found.score - found.blank_score)):
+            return found
     if (num_parts := min(MAX_PARTS, int(MAX_WORK / work) - 2)) < MIN_PARTS:
         raise UsageError(
             f"{len(reading.ids)} tokens through {sum(p.numel() for p in model.parameters()):,} parameters are too much "
@@ -147,7 +152,7 @@ def _by_gradients(
     width: int,
     most_steps: int,
 ) -> Attribution:
-    """Steps are doubled until the values are complete, at most `MAX_STEPS`; so many as `width` at once."""
+    """Steps are doubled until the values are complete; so many as `width` at once."""
     import torch
     from captum.attr import IntegratedGradients
 
@@ -162,7 +167,7 @@ def _by_gradients(
         assert isinstance(at, torch.Tensor)
         error = float(at.sum()) - (score - blank)
         is_close = abs(error) <= TOLERANCE * max(1.0, abs(score - blank))
-        if is_close or 2 * num_steps > min(MAX_STEPS, most_steps):
+        if is_close or 2 * num_steps > most_steps:
             values = tuple(at[[i for (i,) in tokens]].tolist())
             parts = tuple(map(tuple, tokens))
             return Attribution("integrated gradients", parts, values, score, blank, error, num_steps)

@@ -251,6 +251,13 @@ def test_of_a_long_text_parts_are_left_out_one_at_a_time(kind, tokenizer, monkey
     assert all(TEXT[piece.start : piece.end] == piece.text for piece in found.pieces)
 
 
+def test_where_gradients_leave_too_much_unsaid_parts_are_left_out(tokenizer, monkeypatch):
+    task, model = made("encoder classifier", tokenizer)
+    assert explain(model, tokenizer, task, TEXT, output="good").method == "integrated gradients"
+    monkeypatch.setattr(attribution, "INCOMPLETE", 0.0)
+    assert explain(model, tokenizer, task, TEXT, output="good").method == "leaving parts out"
+
+
 def test_what_a_part_is_worth_is_what_the_answer_loses_without_it(tokenizer, monkeypatch):
     task, model = made("encoder classifier", tokenizer)
     by_gradients = explain(model, tokenizer, task, TEXT, output="good")

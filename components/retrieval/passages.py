@@ -2,12 +2,13 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.data.tables import CORPUS, read_split, split_names, table_info, table_names
+from components.retrieval.headings import heading_of, headings
 from components.tasks import get_task
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ _WORD = re.compile(r"[^\W_]+(?:_+[^\W_]+)*")
 _PARTS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 _WIDE = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts that put no spaces between words: there every character is a word."""
+_DEFINED = re.compile(r"^[ \t]*[-*+]?[ \t]*[`*]*([A-Za-z_][\w.]*(?:, ?[A-Za-z_]\w*)*)[`*]* ?:(?=\s)", re.MULTILINE)
+"""`alpha : float`, `timeout: seconds`, `* name: what it is`: parameter lists, keys of a configuration, glossaries."""
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+(?=[A-Z\"'(`\d])|[。！？]+|\n\s*\n|\n(?=\s*(?:[-*>•]|\w+ ?[:(=]))")
 _NOT_AN_END = re.compile(r"\b(?:e\.g|i\.e|etc|cf|vs|Dr|Mr|Mrs|Fig|Eq|No|al|resp|approx)\.$")
 
@@ -36,6 +39,13 @@ class Passage:
     text: str
     source: str = ""
     licence: str = ""
+    heading: str = ""
+    """What it stands under: the function or class, the title; where there is none, nothing."""
+
+    @property
+    def shown(self) -> str:
+        """As a model reads it."""
+        return f"{self.heading}: {self.text}" if self.heading else self.text
 
 
 def words(text: str) -> list[str]:
@@ -61,6 +71,11 @@ def _without_marks(text: str) -> str:
     return "".join(letter for letter in apart if not unicodedata.combining(letter))
 
 
+def defined(text: str) -> list[str]:
+    """The names that a text's own lines say the meaning of, as a list of parameters does."""
+    return [name for names in _DEFINED.findall(text) for name in names.split(",")]
+
+
 def sentence_spans(text: str) -> list[tuple[int, int]]:
     """Start and end of each sentence, or of each line where there is code or a list: they cover all but blanks."""
     spans, start = [], 0
@@ -76,11 +91,21 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def cut(text: str, *, size: int = PASSAGE_CHARS) -> Iterator[tuple[int, str]]:
-    """Start and text of each passage: whole sentences, about `size` characters, never more than twice as many."""
+def cut(text: str, *, size: int = PASSAGE_CHARS, breaks: Sequence[int] = ()) -> Iterator[tuple[int, str]]:
+    """Start and text of each passage: whole sentences, about `size` characters, never more than twice as many.
+
+    Args:
+        breaks: where something else begins, in order: a passage that has some length ends there.
+    """
     start = end = 0
-    for a, b in sentence_spans(text):
-        if end > start and (b - start > size or ("\n\n" in text[end:a] and end - start > size // 2)):
+    ahead = iter([*breaks, len(text)])
+    next_break = next(ahead)
+    for a, b in _apart(sentence_spans(text), breaks):
+        begins = False
+        while next_break <= a and next_break < len(text):
+            next_break, begins = next(ahead), True
+        is_long = end - start > size // (4 if begins else 2)
+        if end > start and (b - start > size or (is_long and (begins or "\n\n" in text[end:a]))):
             yield start, text[start:end]
             start = a
         if end <= start:
@@ -91,6 +116,25 @@ def cut(text: str, *, size: int = PASSAGE_CHARS) -> Iterator[tuple[int, str]]:
             start += size
     if end > start:
         yield start, text[start:end]
+
+
+def _apart(spans: Sequence[tuple[int, int]], breaks: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """No span goes over a break."""
+    left = list(breaks)
+    for a, b in spans:
+        while left and left[0] <= a:
+            left.pop(0)
+        while left and left[0] < b:
+            yield a, left[0]
+            a = left.pop(0)
+        yield a, b
+
+
+def passages_in(document: Passage) -> Iterator[Passage]:
+    """A whole document's passages, each with what it stands under."""
+    marks = headings(document.text, document.document)
+    for start, text in cut(document.text, breaks=[at for at, _ in marks]):
+        yield replace(document, start=start, text=text, heading=heading_of(marks, start, start + len(text)))
 
 
 def default_tables(version_dir: Path) -> tuple[str, ...]:
@@ -114,8 +158,7 @@ def passages_of(version_dir: Path, tables: tuple[str, ...]) -> Iterator[Passage]
                 if (row.document, row.text) in seen:
                     continue
                 seen.add((row.document, row.text))
-                for start, text in cut(row.text):
-                    yield Passage(row.document, start, text, row.source, row.licence)
+                yield from passages_in(row)
 
 
 def _documents(rows: "pd.DataFrame", task: str) -> Iterator[Passage]:

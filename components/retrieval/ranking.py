@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from components.knowledge import Graph, mentioned, related
 from components.retrieval.index import Found, Index
-from components.retrieval.passages import sentence_spans, words
+from components.retrieval.passages import defined, sentence_spans, words
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,7 +82,8 @@ def _named_documents(graph: Graph, question: str) -> dict[str, float]:
 def cite(found: Found, question: str, *, answer: str = "") -> Citation:
     """The sentence of a passage that holds the answer; without one, that shares most with the question.
 
-    Words that are rarer in the passage count more; of equal sentences the first.
+    Words that are rarer in the passage count more, and those that the sentence defines once more; of equal sentences
+    the first.
     """
     text = found.passage.text
     spans = sentence_spans(text) or [(0, len(text))]
@@ -101,7 +102,8 @@ def cite(found: Found, question: str, *, answer: str = "") -> Citation:
         of_answer = float(literal is not None and literal.search(text[a:b]) is not None)
         if not of_answer and said:
             of_answer = 0.9 * len(set(said) & held[i]) / len(set(said))
-        return of_answer, sum(1 / num_in[word] for word in asked & held[i])
+        means = asked & set(words(" ".join(defined(text[a:b]))))
+        return of_answer, sum(1 / num_in[word] for word in asked & held[i]) + len(means)
 
     a, b = spans[max(range(len(spans)), key=lambda i: (*fit(i), -i))]
     passage = found.passage

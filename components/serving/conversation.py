@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.errors import MappingError
 from components.retrieval.index import Found, index_of
-from components.retrieval.passages import words
+from components.retrieval.queries import query_of
 from components.retrieval.ranking import Citation, cite, retrieve, see_also
 from components.serving import problems
 from components.serving.messages import MAX_INPUT_CHARS
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 
 CONVERSES = frozenset({"dialogue", "question_answering"})
 """Tasks that answer the last of several turns: one writes, the other points into a document."""
-FOLLOW_UP_WORDS = 7
-"""A shorter turn may lean on the one before, which is then looked for as well."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Asked:
 
     def as_text(self) -> str:
         """As the ledger keeps it: without the oldest turns where they are too long together."""
-        turns, passages = self.turns, tuple(one.passage.text for one in self.found)
+        turns, passages = self.turns, tuple(one.passage.shown for one in self.found)
         while True:
             text = Conversation(turns, passages, self.system).as_text()
             if len(text) <= MAX_INPUT_CHARS or (len(turns) < 3 and not passages):
@@ -77,12 +75,6 @@ def turns_of(messages: Sequence[tuple[str, str]]) -> tuple[tuple[str, ...], str]
     return tuple(text for _, text in said), "\n".join(filter(None, system))
 
 
-def query_of(turns: Sequence[str]) -> str:
-    """What to look for: the last turn, and the user's one before where the last is short."""
-    last = turns[-1]
-    return f"{turns[-3]} {last}" if len(turns) > 2 and len(words(last)) < FOLLOW_UP_WORDS else last
-
-
 def look_up(turns: tuple[str, ...], system: str, *, most: int, graph: str, settings: "Settings") -> Asked:
     """The turn with the passages that fit it best; blocks, the first time for the index to be built.
 
@@ -111,9 +103,15 @@ def citations_of(asked: Asked, output: str) -> list[dict[str, Any]]:
 
 
 def retrieved(asked: Asked) -> list[dict[str, Any]]:
-    """Every passage that the model was shown, by its number."""
+    """Every passage that the model was shown, by its number, and what it stands under."""
     return [
-        {"number": i, "document": one.passage.document, "start": one.passage.start, "text": one.passage.text}
+        {
+            "number": i,
+            "document": one.passage.document,
+            "heading": one.passage.heading,
+            "start": one.passage.start,
+            "text": one.passage.text,
+        }
         for i, one in enumerate(asked.found, start=1)
     ]
 

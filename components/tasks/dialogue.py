@@ -9,7 +9,6 @@ the number of the passage that says so, `In 1843. [2]`, or is `The documents do 
 """
 
 import ast
-import hashlib
 import json
 import re
 from collections import Counter
@@ -18,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from components.tasks.base import Answer, from_json
-from components.tasks.question_answering import f1, is_same, normalised, questions_of
+from components.tasks.exchanges import exchanges
+from components.tasks.question_answering import f1, is_same, normalised
 from components.tasks.spans import SENTENCE, WORD
 from components.tasks.writing import Writing, plain_ids
 
@@ -106,18 +106,9 @@ class Dialogue(Writing):
         return target
 
     def gold(self, code: ast.Module) -> Iterator[tuple[str, str]]:
-        """Questions that numpydoc's parameter lists answer, among other functions' lists; some without the right one,
-        some as a second turn that leaves the function unnamed."""
-        lists = {}
-        for node in ast.walk(code):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and (said := ast.get_docstring(node)):
-                asked = [(text, from_json(answers)) for text, answers in questions_of(said)]
-                if asked and node.name not in lists:
-                    lists[node.name] = asked
-        for name, asked in lists.items():
-            others = [other for other in lists if other != name]
-            for k, (text, places) in enumerate(asked):
-                yield from _exchange(name, text, places, asked[k - 1] if k else None, others, lists)
+        """Questions that numpydoc's parameter lists answer, over passages that are found for them (`exchanges`)."""
+        for one in exchanges(code, not_said=NOT_SAID):
+            yield Conversation(one.turns, one.passages).as_text(), one.said(NOT_SAID)
 
     def prompts(self, texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
         """At most `tokenizer.model_max_length` tokens: the last turn, then the exchange before it, then passages as
@@ -320,53 +311,6 @@ def _letters(text: str, asked: Conversation) -> list[Places]:
             own += [None, *where[word.start() : word.end()]]
         shown.append([*own, None])
     return [[*[None] * len(_rules(asked)), None, *system], *turns, *shown]
-
-
-# ---------------------------------------------------------------- gold by construction
-
-OTHERS = 2
-PASSAGE_CHARS = 400
-
-
-def _exchange(
-    name: str,
-    text: str,
-    places: "list[dict[str, object]]",
-    before: "tuple[str, list[dict[str, object]]] | None",
-    others: Sequence[str],
-    lists: "dict[str, list[tuple[str, list[dict[str, object]]]]]",
-) -> Iterator[tuple[str, str]]:
-    drawn = int(hashlib.sha256(f"{name}\n{text}".encode()).hexdigest()[:8], 16)
-    if len(others) < OTHERS or not places:  # what a list does not state is asked of lists that are not shown
-        return
-    question, _, context = text.partition("\n")
-    question = question.removesuffix("?")
-    start = int(str(places[0]["start"])) - len(text) + len(context)
-    right = f"{name}: {_around(context, start)}"
-    start_at = drawn % len(others)
-    wrong = []
-    for i in range(OTHERS + 1):
-        other = others[(start_at + i) % len(others)]
-        _, _, listed = lists[other][0][0].partition("\n")
-        wrong.append(f"{other}: {_around(listed, 0)}")
-    is_there = drawn % 4 != 0
-    at = drawn // 7 % (OTHERS + 1)
-    passages = [*wrong[:at], right, *wrong[at:OTHERS]] if is_there else wrong[: OTHERS + 1]
-    passages = list(dict.fromkeys(passages))
-    target = f"{places[0]['answer']} [{passages.index(right) + 1}]" if is_there else NOT_SAID
-    turns = [f"{question} in {name}?"]
-    if before is not None and before[1] and drawn // 11 % 2:
-        asked = before[0].partition("\n")[0].removesuffix("?")
-        turns = [f"{asked} in {name}?", str(before[1][0]["answer"]), f"And {question[0].lower()}{question[1:]}?"]
-    yield Conversation(tuple(turns), tuple(passages)).as_text(), target
-
-
-def _around(text: str, start: int) -> str:
-    """Whole lines of a parameter list about a place."""
-    begin = max(0, start - PASSAGE_CHARS // 2)
-    begin = text.rfind("\n", 0, begin) + 1 if begin else 0
-    end = text.find("\n", start + PASSAGE_CHARS // 2)
-    return " ".join(text[begin : end if end > 0 else len(text)].split())
 
 
 TASK = Dialogue()

@@ -18,7 +18,7 @@ from components.retrieval.index import Found
 from components.retrieval.passages import Passage
 from components.serving.app import create_app
 from components.serving.champions import Champions
-from components.serving.conversation import Asked, citations_of, query_of, turns_of
+from components.serving.conversation import Asked, citations_of, query_of, retrieved, turns_of
 from components.serving.engines import TorchEngine
 from components.serving.messages import MAX_INPUT_CHARS
 from components.serving.problems import Unprocessable
@@ -213,6 +213,31 @@ def test_a_short_turn_is_looked_for_together_with_the_one_before():
     assert query_of(("What is an oak?", "A tree.", "And its fruit?")) == "What is an oak? And its fruit?"
     long = "What do the roots of a banyan become after some years?"
     assert query_of(("What is an oak?", "A tree.", long)) == long
+
+
+@pytest.mark.parametrize(
+    ("turns", "looked_for"),
+    [
+        (
+            ("What is the default of alpha in pagerank?", "0.85", "And what is the default of beta, please?"),
+            (0, 2),
+        ),
+        (("What is an oak?", "A tree.", "In which of the months of the year do its acorns fall?"), (0, 2)),
+        (("What is an oak?", "A tree.", "And a fig?", "A tree.", "And a pine?"), (0, 2, 4)),
+        (("What is an oak?", "A tree.", "Which of all the trees of a forest bears cones?", "A pine.", "Why?"), (2, 4)),
+        (("a1?", "b", "a2?", "b", "a3?", "b", "a4?"), (2, 4, 6)),
+    ],
+)
+def test_a_turn_that_leans_on_others_is_looked_for_with_them(turns, looked_for):
+    assert query_of(turns) == " ".join(turns[i] for i in looked_for)
+
+
+def test_the_model_is_shown_what_a_passage_stands_under():
+    passage = Passage("walks.py", 7, "alpha : float, default 0.85", heading="pagerank")
+    asked = Asked(("Which alpha?",), "", (Found(passage, 1.0, 1),))
+    assert conversation_of(asked.as_text()).passages == ("pagerank: alpha : float, default 0.85",)
+    [row] = retrieved(asked)
+    assert (row["heading"], row["text"], row["start"]) == ("pagerank", passage.text, 7)
 
 
 def test_only_passages_that_were_shown_can_be_cited():

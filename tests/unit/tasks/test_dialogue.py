@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 
 import pandas as pd
 import pytest
@@ -10,18 +11,35 @@ from components.models.tokenizer import train_bpe
 from components.tasks.base import Answer
 from components.tasks.dialogue import NOT_SAID, TASK, Conversation, cited, conversation_of, without_citations
 
-LISTS = '''
-def {name}(alpha, graph):
+NAMES = (
+    *("rank", "walk", "hits", "flow", "cut", "color", "core"),
+    *("span", "tree", "path", "load", "bridge", "clique", "prune"),
+)
+MODULE = '"""Walks."""\n' + "\n".join(
+    f'''
+def {name}(graph, alpha=0.{k}, depth=None):
     """Do it.
+
+    {"It is long, and says nothing about its parameters. " * 4}
 
     Parameters
     ----------
-    graph : Graph
+    graph : Graph{k}
         A graph.
     alpha : float, optional
-        Damping parameter, default=0.85.
+        Damping parameter, default=0.{k}.
+    depth : int
+        How deep, by default {k}0.
+
+    Examples
+    --------
+    >>> {name}(graph, alpha=1, depth=2)
     """
+    return step(graph, depth, alpha)
 '''
+    for k, name in enumerate(NAMES, start=11)
+)
+"""Every function says the like, with other values."""
 
 
 @pytest.fixture(scope="module")
@@ -123,22 +141,39 @@ def test_the_baseline_names_the_passage_it_takes_its_sentence_from():
 
 
 def test_questions_are_made_of_parameter_lists_and_their_answers_are_in_the_passage_that_is_named():
-    code = ast.parse("\n".join(LISTS.format(name=name) for name in ("rank", "walk", "hits", "flow", "cut", "color")))
-    rows = list(TASK.gold(code))
-    kinds = set()
+    rows = list(TASK.gold(ast.parse(MODULE)))
+    values = {name: k for k, name in enumerate(NAMES, start=11)}
+    kinds, places = set(), set()
     for text, target in rows:
         assert TASK.fit(text, target) == target
         asked = conversation_of(text)
+        (name,) = {one for one in values if re.search(rf"\b{one}\b", asked.turns[0])}
         kinds.add((len(asked.turns), target == NOT_SAID))
-        name = asked.turns[0].rstrip("?").rpartition(" ")[2]
-        shown = [one.partition(":")[0] for one in asked.passages]
+        own = [one for one in asked.passages if re.match(rf"[^:]*\b{name}\b[^:]*:", one)]
+        parameter = next(one for one in ("graph", "alpha", "depth") if re.search(rf"\b{one}\b", asked.turns[-1]))
+        right = {"graph": f"Graph{values[name]}", "alpha": f"0.{values[name]}", "depth": f"{values[name]}0"}[parameter]
         if target == NOT_SAID:
-            assert name not in shown
+            assert not any(re.search(rf"\b{parameter} : [^\n]*\n?[^\n]*{re.escape(right)}", one) for one in own)
         else:
-            assert shown[cited(target)[0] - 1] == name
-            assert without_citations(target) in asked.passages[cited(target)[0] - 1]
-    assert {(1, False), (1, True)} <= kinds
+            number = cited(target)[0]
+            places.add(number)
+            assert without_citations(target) == right
+            assert right in asked.passages[number - 1]
+            assert asked.passages[number - 1] in own
+        if len(asked.turns) > 1:
+            assert name not in asked.turns[-1]
+    assert {(1, False), (1, True), (3, False)} <= kinds
+    assert len(places) > 1
     assert json.loads(TASK.example)["turns"]
+
+
+def test_wrong_passages_are_what_a_look_into_the_module_finds_for_the_question():
+    texts = [conversation_of(text) for text, _ in TASK.gold(ast.parse(MODULE))]
+    shown = [passage for asked in texts for passage in asked.passages]
+    about = [passage for passage in shown if re.search(r"\b(graph|alpha|depth)\b", passage)]
+    assert len(about) > 0.9 * len(shown)
+    assert all(len(set(asked.passages)) == len(asked.passages) for asked in texts)
+    assert list(TASK.gold(ast.parse(MODULE))) == list(TASK.gold(ast.parse(MODULE)))
 
 
 @pytest.mark.parametrize("asked", [r"Who is \"it\"?", r"\u4f60 \ud83d\ude00 né"])

@@ -49,11 +49,15 @@ def search(
     found = retrieve(index, query, most=2 * most, graph=known, embed=embed)
     rows: list[dict[str, Any]] = []
     for one, place in cite_each(found, query, most=most):
-        rows.append({"document": place.document, "sentence": place.sentence, "start": place.start,
-                     "source": place.source, "licence": place.licence, "text": one.passage.text})  # fmt: skip
+        rows.append({"document": place.document, "heading": one.passage.heading, "sentence": place.sentence,
+                     "start": place.start, "source": place.source, "licence": place.licence,
+                     "text": one.passage.text})  # fmt: skip
     documents = list(dict.fromkeys(row["document"] for row in rows))
     near = see_also(known, documents) if known else []
-    lines = [f"{row['document']} at {row['start']}\n    {' '.join(row['sentence'].split())[:200]}" for row in rows]
+    lines = []
+    for row in rows:
+        where = ", ".join(filter(None, (row["document"], row["heading"])))
+        lines.append(f"{where} at {row['start']}\n    {' '.join(row['sentence'].split())[:200]}")
     lines += [f"see also: {other} ({', '.join(shared[:3])})" for other, _, shared in near]
     related = [{"document": other, "score": score, "shared": shared} for other, score, shared in near]
     say(as_json, {"query": query, "found": rows, "related": related}, *(lines or ["nothing was found"]))

@@ -39,12 +39,13 @@ def live() -> None:
     inside(view, {run.id: run for run in reading.value.runs})
 
 
+@st.fragment  # whoever chooses a run waits for that run alone, not for the list of all and what is drawn of it
 def inside(view: RunsView, runs: Mapping[str, Run]) -> None:
     widgets.section(say("runs.where"), say("runs.where.lead"))
     run_id = st.selectbox(
         say("runs.choose"), list(view.choices), format_func=view.choices.__getitem__, key="run inside"
     )
-    reading = read(f"run {run_id}", "prefect", lambda: stores().run(run_id))
+    reading = read(f"run {run_id}", "prefect", lambda: stores().run(run_id), is_live=True)
     widgets.box(notice(reading, say))
     if reading.value is None:
         return

@@ -33,6 +33,7 @@ from dashboard.app import PAGES
 from tests.benchmarks import dashboard_stores as stores
 from tests.browser.conftest import find_chromium, serve
 from tests.dashboard.installation import commit_data, fill_prefect, free_port, gateway, prefect, wait_for
+from tests.mlflow_server import MlflowServer
 
 RUNS, VERSIONS = int(os.environ.get("RUNS", "1000")), int(os.environ.get("VERSIONS", "200"))
 ANSWERS, FEEDBACK = int(os.environ.get("ANSWERS", "100000")), int(os.environ.get("FEEDBACK", "20000"))
@@ -53,24 +54,6 @@ CONTENT = {
 
 def say(text: str) -> None:
     print(text, flush=True)
-
-
-@contextmanager
-def mlflow_server(database: Path) -> Iterator[str]:
-    port = free_port()
-    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--workers", "1"]
-    argv += ["--backend-store-uri", f"sqlite:///{database}", "--serve-artifacts"]
-    argv += ["--artifacts-destination", str(database.with_name("artifacts"))]
-    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with database.with_name("mlflow.log").open("w") as log:
-        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", seconds=90)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def fresh(browser: Browser) -> BrowserContext:
@@ -148,13 +131,17 @@ def react(page: Page, name: str) -> float:
 
 
 def chosen(page: Page, choices: Locator, selector: str) -> float:
-    """Seconds from the choice of a list's last entry to what it changes."""
-    for _ in range(10):  # a list that is open while the page draws itself again may close
+    """Seconds from the choice of a list's second entry to what it changes.
+
+    Not of its last: a long list draws only what is seen of it, and whoever follows its end down for a second presses
+    late, which is no slowness of the page.
+    """
+    for _ in range(10):  # a list may close that Playwright has to scroll to
         choices.click()
-        last = page.get_by_role("option").last
+        second = page.get_by_role("option").nth(1)
         try:
-            last.hover(timeout=2_000)
-            return seconds_to(page, partial(last.click, timeout=2_000), selector)
+            second.hover(timeout=2_000)
+            return seconds_to(page, partial(second.click, timeout=2_000), selector)
         except PatienceError:
             page.keyboard.press("Escape")
     raise PatienceError(f"no choice brought {selector}")
@@ -211,16 +198,16 @@ def main() -> None:
         commit_data(bare, root)
         stores.another_data_version(bare, root)
         say(f"filled in {time.perf_counter() - started:.0f} s")
-        with prefect(root / "prefect") as prefect_url, mlflow_server(root / "mlflow.db") as mlflow_url:
+        with prefect(root / "prefect") as prefect_url, MlflowServer(root) as mlflow:
             wait_for(f"{prefect_url}/api/health", seconds=120)
             fill_prefect(f"{prefect_url}/api")
             stores.multiply_runs(root / "prefect" / "prefect.db", num_runs=RUNS)
-            urls = {"prefect_url": prefect_url, "mlflow_url": mlflow_url}
+            urls = {"prefect_url": prefect_url, "mlflow_url": mlflow.url}
             settings = bare.model_copy(update=urls)
             ref = ModelRef(name=stores.MODEL, version=VERSIONS, run_id="r", weights_sha256=f"{VERSIONS:064x}")
             with gateway(settings, {stores.TABLE: (ref, "classification")}) as gateway_url:
                 environment = {
-                    "BANYAN_WORKSPACE": str(bare.workspace.root), "BANYAN_MLFLOW_URL": mlflow_url,
+                    "BANYAN_WORKSPACE": str(bare.workspace.root), "BANYAN_MLFLOW_URL": mlflow.url,
                     "BANYAN_PREFECT_URL": prefect_url, "BANYAN_GATEWAY_URL": gateway_url,
                 }  # fmt: skip
                 with serve(environment, root) as url, empty_page(root) as empty_url, sync_playwright() as playwright:
@@ -228,7 +215,7 @@ def main() -> None:
                     empty = opened(browser, empty_url, ".b-word")
                     say(f"an empty page: cold {empty[0]:.2f} s, then {empty[1]:.2f} s")
                     pages = look(browser, url)
-                    peer = mlflow_pages(browser, mlflow_url)
+                    peer = mlflow_pages(browser, mlflow.url)
                     browser.close()
     result = {
         "worst_content_seconds": max(one["content_seconds"] for one in pages.values()),

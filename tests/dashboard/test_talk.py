@@ -17,6 +17,7 @@ from dashboard.stores import Stores
 from dashboard.stream_replies import pieces_of
 from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
+from dashboard.viewmodels.shaped import shaped
 from tests.dashboard.conftest import words_on
 from tests.dashboard.dictated import Dictated, Dictating
 from tests.dashboard.installation import gateway
@@ -94,6 +95,16 @@ def test_what_breaks_off_in_the_middle_is_told_and_nothing_of_it_is_kept(table, 
     assert not test.exception
     assert "There is no answer" in words_on(test)
     assert not [one.value for one in test.text if "drops" in one.value]
+
+
+def test_a_functions_body_keeps_its_indentation_and_goes_under_its_def(tmp_path):
+    settings = Settings(BANYAN_WORKSPACE=tmp_path / "workspace")
+    ref = ModelRef(name="banyan-code", version=1, run_id="r", weights_sha256="1" * 64)
+    engine = Dictating(ref, task="code", decoder=Dictated(["    return", " 2"]))
+    with gateway(settings, {"code": (ref, "code")}, load=lambda *_: engine) as url:
+        stores = Stores(settings.model_copy(update={"gateway_url": url}))
+        *_, whole = stores.stream("code", "def two():", actor=Actor("local:me", "operator"))
+    assert shaped(whole, "code").pieces[0].text == "def two():\n    return 2\n"
 
 
 def streamed(*contents: object, end: str = "data: [DONE]\n\n") -> list[bytes]:

@@ -34,6 +34,7 @@ from components.recipes import Finetune
 from components.refs import DataRef, ModelRef
 from components.registry import PREFIX, Registry
 from components.settings import Settings, load_settings
+from tests.mlflow_server import MlflowServer
 
 ROOT = Path(__file__).parents[2]
 CLIENTS = int(os.environ.get("BENCH_CLIENTS", "8"))
@@ -164,20 +165,16 @@ def roll_back(load: Load, env: dict[str, str]) -> dict[str, float]:
 
 
 def measure(folder: Path, settings: Settings) -> tuple[dict[str, list[dict[str, float]]], list[str]]:
-    mlflow, gateway = free_port(), free_port()
+    mlflow, gateway = MlflowServer(folder), free_port()
     workspace = folder / "workspace"
-    urls = {"BANYAN_MLFLOW_URL": f"http://127.0.0.1:{mlflow}", "BANYAN_GATEWAY_URL": f"http://127.0.0.1:{gateway}"}
+    urls = {"BANYAN_MLFLOW_URL": mlflow.url, "BANYAN_GATEWAY_URL": f"http://127.0.0.1:{gateway}"}
     env = {**os.environ, **urls, "BANYAN_WORKSPACE": str(workspace), "BANYAN_GATEWAY_PORT": str(gateway)}
-    env |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(mlflow)]
-    argv += ["--workers", "1"]
-    argv += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}", "--serve-artifacts"]
-    argv += ["--artifacts-destination", str(folder / "artifacts")]
+    env |= {"DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
     serve = [sys.executable, "-m", "components.serving.app"]
     found: dict[str, list[dict[str, float]]] = {"warm": [], "cold": []}
     failures: list[str] = []
-    with service("mlflow", argv, f"{urls['BANYAN_MLFLOW_URL']}/health", env=env, folder=folder):
-        registry = Registry(urls["BANYAN_MLFLOW_URL"])
+    with mlflow:
+        registry = Registry(mlflow.url)
         old, new = two_versions(registry, folder, settings)
         print(f"  {old} and {new} are registered", flush=True)
         own = Settings(BANYAN_WORKSPACE=workspace)

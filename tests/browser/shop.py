@@ -14,30 +14,19 @@ from pathlib import Path
 
 import httpx
 
-from components.recipes import FileSource, Finetune, Ingest
+from components.recipes import FileSource, Ingest
 from components.supervisor import addresses, leftovers
 from tests.fault.small_loop import EAGER, PATIENCE_SECONDS, Installation
+from tests.fault.small_loop import RECIPE as SMALL
 
 TABLE = "messages"
 NUM_ROWS = 230
 FLOOR = 96
 """Rows of feedback that are enough here; the people other than the one at the browser say as many."""
 NUM_PEOPLE = 24
-RECIPE = Finetune(
-    name=TABLE,
-    task="classification",
-    table=TABLE,
-    base="fresh",
-    fresh={"family": "lstm", "vocab_size": 400, "num_layers": 1, "hidden_size": 64, "dropout": 0.1},
-    splits={"train": None, "feedback": None},
-    num_epochs=12,
-    batch_size=8,
-    max_length_tokens=48,
-    optimizer="adamw",
-    learning_rate=3e-3,
-    precision="fp32",
-    checkpoint_every_steps=40,
-)
+AS_LONG = {"max_length_tokens": 48, "checkpoint_every_steps": 40}
+"""A message is longer than the sentences of the small loop."""
+RECIPE = SMALL.model_copy(update={"name": TABLE, "table": TABLE} | AS_LONG)
 TRIGGER = f"kind: trigger\nminimum_feedback: {FLOOR}\nquiet_seconds: 3\nlongest_wait_seconds: 600\n"
 
 THINGS: Mapping[str, tuple[str, ...]] = {

@@ -1,12 +1,6 @@
 """MLflow's copy of the ledger against a real MLflow: late when it is down, never lost, never twice."""
 
-import os
-import signal
-import socket
 import sqlite3
-import subprocess
-import sys
-import time
 import uuid
 
 import httpx
@@ -16,52 +10,21 @@ from components.ledger.mirror import Mirror, assessment_id, trace_id
 from components.ledger.store import Ledger
 from components.refs import ModelRef
 from components.settings import Settings
+from tests.mlflow_server import MlflowServer
 
 MODEL = ModelRef(name="banyan-library", version=3, run_id="r", weights_sha256="a" * 64)
 
 
-class Server:
-    """MLflow as the stack starts it; `kill` is `kill -9`."""
-
-    def __init__(self, folder) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.database = folder / "mlflow.db"
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.process: subprocess.Popen | None = None
-
-    def start(self) -> None:
-        argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(self.port)]
-        argv += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.database}"]
-        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "DO_NOT_TRACK": "1"}
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(argv, env=env, start_new_session=True, **quiet)
-        give_up = time.monotonic() + 150
-        while True:
-            try:
-                if httpx.get(f"{self.url}/health", trust_env=False).status_code == 200:
-                    return
-            except httpx.HTTPError:
-                assert time.monotonic() < give_up
-                time.sleep(0.1)
-
-    def kill(self) -> None:
-        if self.process:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def rows(self, query: str) -> list[tuple]:
-        with sqlite3.connect(self.database) as database:
-            return database.execute(query).fetchall()
-
-
 @pytest.fixture
 def server(tmp_path):
-    server = Server(tmp_path)
+    server = MlflowServer(tmp_path)  # a test starts it when it wants it
     yield server
     server.kill()
+
+
+def rows(server: MlflowServer, query: str) -> list[tuple]:
+    with sqlite3.connect(server.database) as database:
+        return database.execute(query).fetchall()
 
 
 def ask(ledger: Ledger, number: int) -> str:
@@ -107,9 +70,9 @@ def test_answers_and_feedback_reach_mlflow_late_whole_masked_and_once(server, tm
         # Told again, as after a crash between MLflow's yes and ours.
         assert mirror._send([ledger.answer(request) for request in requests])
         assert all(mirror._assess(ledger.feedback_row(one)) for one in given)
-        assert server.rows("SELECT count(*) FROM trace_info") == [(60,)]
-        assert server.rows("SELECT count(*) FROM spans") == [(60,)]
-        assert {one for (one,) in server.rows("SELECT assessment_id FROM assessments")} == {
+        assert rows(server, "SELECT count(*) FROM trace_info") == [(60,)]
+        assert rows(server, "SELECT count(*) FROM spans") == [(60,)]
+        assert {one for (one,) in rows(server, "SELECT assessment_id FROM assessments")} == {
             assessment_id(one) for one in given
         }
 
@@ -117,7 +80,7 @@ def test_answers_and_feedback_reach_mlflow_late_whole_masked_and_once(server, tm
         later = ask(ledger, 61)  # nobody waits for MLflow
         assert mirror.step() == 0
         assert [row.payload["request_id"] for row in ledger.undelivered(to="mlflow")] == [later]
-        assert server.rows("SELECT count(*) FROM trace_info") == [(60,)], "what was acknowledged is there"
+        assert rows(server, "SELECT count(*) FROM trace_info") == [(60,)], "what was acknowledged is there"
 
 
 def test_the_share_of_traces_is_a_setting_and_none_is_none(tmp_path, monkeypatch):

@@ -119,3 +119,12 @@ def make_small_stack(tmp_path_factory):
 def small_stack(make_small_stack):
     """One that tests share."""
     return make_small_stack()
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch) -> Settings:
+    """An installation with an empty workspace, for files that a person puts into it."""
+    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
+    settings = Settings()
+    settings.workspace.root.mkdir()
+    return settings

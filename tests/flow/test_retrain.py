@@ -6,11 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from types import SimpleNamespace
 
-import httpx
 import pandas as pd
 import pytest
 import torch
@@ -33,7 +31,6 @@ from components.ledger.store import Ledger
 from components.recipes import FileSource, Finetune, GatePolicy, Ingest, TriggerPolicy
 from components.registry import Registry
 from components.settings import Settings
-from components.supervisor import free_port
 from components.tasks import get_task
 from components.training import lock
 from flows import keys, policies, waiting
@@ -44,6 +41,7 @@ from flows.ingest import ingest
 from flows.promote import promote
 from flows.retrain import retrain
 from flows.unchanged import Changed, looking
+from tests.mlflow_server import MlflowServer
 from tests.small_trainings import WORDS, write_small_bert
 
 pytestmark = pytest.mark.slow
@@ -66,25 +64,8 @@ RECIPE = Finetune(
 
 @pytest.fixture(scope="module")
 def mlflow(tmp_path_factory):
-    root = tmp_path_factory.mktemp("mlflow")
-    port = free_port(12500, host="127.0.0.1")
-    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--workers", "1"]
-    argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--artifacts-destination", str(root / "artifacts")]
-    env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (root / "log").open("w") as log:
-        server = subprocess.Popen(argv, env=env, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/health").is_success:
-                break
-        except httpx.TransportError:
-            assert server.poll() is None and time.monotonic() < deadline, (root / "log").read_text()
-        time.sleep(0.2)
-    yield f"http://127.0.0.1:{port}"
-    os.killpg(server.pid, 9)
-    server.wait()
+    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

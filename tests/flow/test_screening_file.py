@@ -13,14 +13,6 @@ from flows import policies, stack
 PORTS = {"prefect": 4200, "mlflow": 5000, "gateway": 8000, "dashboard": 8501}
 
 
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
-    settings = Settings()
-    settings.workspace.root.mkdir()
-    return settings
-
-
 def wishes(settings: Settings, text: str = "kind: screening\ndeclared_channels: [survey-bot]\n") -> Path:
     path = settings.workspace.root / "screening.yaml"
     path.write_text(text)

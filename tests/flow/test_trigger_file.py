@@ -15,14 +15,6 @@ from flows.deployments import by_itself
 PORTS = {"prefect": 4200, "mlflow": 5000, "gateway": 8000, "dashboard": 8501}
 
 
-@pytest.fixture
-def settings(tmp_path, monkeypatch) -> Settings:
-    monkeypatch.setenv("BANYAN_WORKSPACE", str(tmp_path / "workspace"))
-    settings = Settings()
-    settings.workspace.root.mkdir()
-    return settings
-
-
 def wishes(settings: Settings, text: str = "kind: trigger\nminimum_feedback: 7\n") -> Path:
     path = settings.workspace.root / "retrain-when.yaml"
     path.write_text(text)

@@ -1,11 +1,6 @@
 """The registry, on a real MLflow server, with real (tiny, random) models of each kind that is registered."""
 
-import os
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +18,7 @@ from components.registry import Registry, model_name
 from components.settings import Settings
 from components.tasks import get_task
 from components.training.lock import weights_sha256
+from tests.mlflow_server import MlflowServer
 
 DATA = DataRef(version="d" * 32, tables={"library": "t" * 64})
 TEXTS = ["def add(a, b): return a + b", "read raw data from a file", "simplify an expression"] * 20
@@ -36,32 +32,8 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory) -> Iterator[str]:
-    """An MLflow server of our own, as the stack starts it."""
-    root = tmp_path_factory.mktemp("mlflow")
-    address = f"http://127.0.0.1:{(port := free_port())}"
-    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--workers", "1"]
-    argv += ["--backend-store-uri", f"sqlite:///{root}/mlflow.db", "--serve-artifacts"]
-    argv += ["--artifacts-destination", str(root / "artifacts")]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    with (root / "log").open("w") as log:
-        server = subprocess.Popen(
-            argv, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True, cwd=root
-        )
-    try:
-        for _ in range(600):
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=1)
-                break
-            except OSError:
-                assert server.poll() is None, (root / "log").read_text()
-                time.sleep(0.1)
-        else:
-            pytest.fail((root / "log").read_text())
-        yield address
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
+    with MlflowServer(tmp_path_factory.mktemp("mlflow")) as server:
+        yield server.url
 
 
 @pytest.fixture(scope="module")

@@ -2,11 +2,7 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -33,6 +29,7 @@ from components.tasks.base import Answer
 from flows import policies
 from flows.cli import app
 from flows.cli_task import result_lines, tasks
+from tests.mlflow_server import MlflowServer
 from tests.unit.serving.tiny_models import writer
 
 ADA = "Ada\tB-person\nin\tO\nParis\tB-place\n\n"
@@ -48,25 +45,8 @@ def workspace(tmp_path_factory):
     root = tmp_path_factory.mktemp("workspace")
     mlflow = root / "mlflow"
     mlflow.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    argv = [sys.executable, "-m", "flows.mlflow_server", "server", "--host", "127.0.0.1", "--port", str(port)]
-    argv += ["--workers", "1"]
-    argv += ["--backend-store-uri", f"sqlite:///{mlflow}/mlflow.db", "--serve-artifacts"]
-    argv += ["--artifacts-destination", str(mlflow / "artifacts")]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "1"}
-    with (root / "log").open("w") as log:
-        server = subprocess.Popen(argv, env={**os.environ, **quiet}, stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(1200):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1)
-                break
-            except OSError:
-                assert server.poll() is None, (root / "log").read_text()
-                time.sleep(0.1)
-        registry = Registry(f"http://127.0.0.1:{port}")
+    with MlflowServer(mlflow) as server:
+        registry = Registry(server.url)
         topics = [
             registry.register(
                 "banyan-topic",
@@ -102,9 +82,6 @@ def workspace(tmp_path_factory):
             card="# Code",
             example="def f(x):",
         )
-    finally:
-        os.killpg(server.pid, 9)
-        server.wait()
     return root
 
 

@@ -5,9 +5,10 @@ import torch
 
 from components.refs import ModelRef
 from components.serving.batching import Batcher
-from components.serving.decoding import MAX_JOINS, Draft, Sampling, certain
+from components.serving.decoding import MAX_JOINS, Sampling, Written, certain
 from components.serving.engines import TorchEngine
 
+from .drafts import alone, draft, finish
 from .tiny_models import TEXTS, classifier, writer
 
 REF = ModelRef(name="banyan-summary", version=3, run_id="r", weights_sha256="a" * 64)
@@ -18,23 +19,14 @@ def engine(tmp_path_factory) -> TorchEngine:
     return TorchEngine(REF, writer(tmp_path_factory.mktemp("writer")), task="summarisation")
 
 
-def draft(text: str, pieces: list[str] | None = None, **sampling) -> Draft:
-    on_piece = (lambda _: None) if pieces is None else pieces.append
-    return Draft(text, Sampling(**({"max_tokens": 6} | sampling)), on_piece)
-
-
-def alone(engine: TorchEngine, text: str, **sampling):
-    one = draft(text, **sampling)
-    engine.decoder.join([one])
-    while engine.decoder.num_rows:
-        engine.decoder.step()
-    return one.done.result(0)
+def written_alone(engine: TorchEngine, text: str, **sampling) -> Written:
+    return alone(engine, text, **sampling).done.result(0)
 
 
 def test_what_is_written_token_by_token_is_what_the_task_answers(engine):
     for text in TEXTS:
         [answer] = engine.answer([text])
-        written = alone(engine, text)
+        written = written_alone(engine, text)
         assert written.text == answer.output
         assert written.confidence == pytest.approx(answer.confidence, abs=1e-5)
 
@@ -43,15 +35,14 @@ def test_pieces_add_up_to_the_text_and_come_one_by_one(engine):
     pieces: list[str] = []
     one = draft(TEXTS[0], pieces, max_tokens=40)
     engine.decoder.join([one])
-    while engine.decoder.num_rows:
-        engine.decoder.step()
+    finish(engine)
     assert "".join(pieces) == one.done.result(0).text
     assert len(pieces) > 3
 
 
 def test_drafts_that_join_at_different_times_are_written_as_if_alone(engine):
     lengths = (3, 30, 9, 17)
-    wanted = [alone(engine, TEXTS[i % 3], max_tokens=n) for i, n in enumerate(lengths)]
+    wanted = [written_alone(engine, TEXTS[i % 3], max_tokens=n) for i, n in enumerate(lengths)]
     drafts = [draft(TEXTS[i % 3], max_tokens=n) for i, n in enumerate(lengths)]
     decoder = engine.decoder
     decoder.join(drafts[:1])
@@ -60,14 +51,13 @@ def test_drafts_that_join_at_different_times_are_written_as_if_alone(engine):
     for _ in range(4):
         decoder.step()
     decoder.join(drafts[3:])
-    while decoder.num_rows:
-        decoder.step()
+    finish(engine)
     assert [one.done.result(0).text for one in drafts] == [one.text for one in wanted]
     assert [one.done.result(0).num_tokens for one in drafts] == [one.num_tokens for one in wanted]
 
 
 def test_a_cancelled_draft_leaves_with_what_was_written_and_the_others_go_on(engine):
-    wanted = alone(engine, TEXTS[1], max_tokens=20)
+    wanted = written_alone(engine, TEXTS[1], max_tokens=20)
     left, stays = draft(TEXTS[0], max_tokens=400), draft(TEXTS[1], max_tokens=20)
     engine.decoder.join([left, stays])
     engine.decoder.step()
@@ -75,43 +65,40 @@ def test_a_cancelled_draft_leaves_with_what_was_written_and_the_others_go_on(eng
     engine.decoder.step()
     written = left.done.result(0)
     assert (written.finish_reason, written.num_tokens) == ("cancelled", 2)
-    while engine.decoder.num_rows:
-        engine.decoder.step()
+    finish(engine)
     assert stays.done.result(0).text == wanted.text
 
 
 def test_sampling_is_a_function_of_its_seed_whoever_else_writes(engine):
     how = {"temperature": 1.5, "top_p": 0.95, "max_tokens": 12}
-    first = alone(engine, TEXTS[0], seed=1, **how)
+    first = written_alone(engine, TEXTS[0], seed=1, **how)
     mine, other = draft(TEXTS[0], seed=1, **how), draft(TEXTS[1], seed=2, **how)
     engine.decoder.join([other])
     engine.decoder.join([mine])
-    while engine.decoder.num_rows:
-        engine.decoder.step()
+    finish(engine)
     assert mine.done.result(0).text == first.text
-    assert len({alone(engine, TEXTS[0], seed=seed, **how).text for seed in range(6)}) > 1
+    assert len({written_alone(engine, TEXTS[0], seed=seed, **how).text for seed in range(6)}) > 1
 
 
 def test_a_tiny_top_p_leaves_only_the_likeliest_token(engine):
-    wanted = alone(engine, TEXTS[0], max_tokens=8)
-    assert alone(engine, TEXTS[0], max_tokens=8, temperature=2.0, top_p=1e-6, seed=5).text == wanted.text
+    wanted = written_alone(engine, TEXTS[0], max_tokens=8)
+    assert written_alone(engine, TEXTS[0], max_tokens=8, temperature=2.0, top_p=1e-6, seed=5).text == wanted.text
 
 
 def test_an_answer_ends_before_a_stop_and_no_part_of_it_is_told(engine):
-    whole = alone(engine, TEXTS[0], max_tokens=30).text
+    whole = written_alone(engine, TEXTS[0], max_tokens=30).text
     stop = whole[len(whole) // 2 : len(whole) // 2 + 3]
     pieces: list[str] = []
     one = draft(TEXTS[0], pieces, max_tokens=30, stop=(stop,))
     engine.decoder.join([one])
-    while engine.decoder.num_rows:
-        engine.decoder.step()
+    finish(engine)
     written = one.done.result(0)
     assert written.text == "".join(pieces) == whole[: whole.index(stop)]
     assert written.finish_reason == "stop"
 
 
 def test_the_length_is_kept_and_said(engine):
-    written = alone(engine, TEXTS[0], max_tokens=4)
+    written = written_alone(engine, TEXTS[0], max_tokens=4)
     assert (written.num_tokens, written.finish_reason) == (4, "length")
     assert written.num_prompt_tokens == engine.num_tokens(TEXTS[0])[0]
 
@@ -138,7 +125,7 @@ def test_a_queue_writes_whoever_waits_and_one_bad_text_fails_alone(engine, monke
             raise ValueError("bad")
         return real(texts, tokenizer)
 
-    wanted = [alone(engine, text).text for text in TEXTS]
+    wanted = [written_alone(engine, text).text for text in TEXTS]
     monkeypatch.setattr(engine.decoder, "_task", type("Task", (), {
         "prompts": staticmethod(picky), "is_over": engine._task.is_over, "said": engine._task.said,
     }))  # fmt: skip

@@ -14,10 +14,11 @@ from components.serving.app import create_app
 from components.serving.batching import Batcher
 from components.serving.champions import Champions
 from components.serving.choice import export
-from components.serving.decoding import Draft, Sampling
+from components.serving.decoding import Sampling
 from components.serving.engines import TorchEngine
 from components.settings import Settings
 
+from .drafts import alone, draft, finish
 from .tiny_models import TEXTS, own_writer
 
 REF = ModelRef(name="banyan-generation", version=1, run_id="r", weights_sha256="a" * 64)
@@ -37,28 +38,10 @@ def engine(request, tmp_path_factory) -> TorchEngine:
     return TorchEngine(REF, folder, task="generation")
 
 
-def draft(text: str, **sampling) -> Draft:
-    return Draft(text, Sampling(**({"max_tokens": 6} | sampling)), lambda _: None)
-
-
-def finish(engine: TorchEngine) -> None:
-    while engine.decoder.num_rows:
-        engine.decoder.step()
-
-
-def alone(engine: TorchEngine, text: str, **sampling) -> list[int]:
-    one = draft(text, **sampling)
-    engine.decoder.join([one])
-    finish(engine)
-    return one.ids
-
-
 def test_what_is_written_token_by_token_is_what_the_task_answers(engine):
     answers = engine.answer(list(TEXTS))
     for text, answer in zip(TEXTS, answers, strict=True):
-        one = draft(text)
-        engine.decoder.join([one])
-        finish(engine)
+        one = alone(engine, text)
         assert one.done.result(0).text == answer.output
         assert one.done.result(0).confidence == pytest.approx(answer.confidence, abs=1e-5)
 
@@ -66,7 +49,7 @@ def test_what_is_written_token_by_token_is_what_the_task_answers(engine):
 @pytest.mark.parametrize("how", [{}, {"temperature": 1.5, "top_p": 0.95, "seed": 3}])
 def test_texts_that_join_and_leave_at_different_times_get_the_tokens_they_get_alone(engine, how):
     lengths = (3, 30, 9, 17)
-    wanted = [alone(engine, TEXTS[i % 3], max_tokens=n, **how) for i, n in enumerate(lengths)]
+    wanted = [alone(engine, TEXTS[i % 3], max_tokens=n, **how).ids for i, n in enumerate(lengths)]
     drafts = [draft(TEXTS[i % 3], max_tokens=n, **how) for i, n in enumerate(lengths)]
     decoder = engine.decoder
     decoder.join(drafts[:1])
@@ -80,7 +63,7 @@ def test_texts_that_join_and_leave_at_different_times_get_the_tokens_they_get_al
 
 
 def test_one_that_is_cancelled_leaves_and_the_others_keep_their_own_states(engine):
-    wanted = alone(engine, TEXTS[1], max_tokens=20)
+    wanted = alone(engine, TEXTS[1], max_tokens=20).ids
     left, stays = draft(TEXTS[0], max_tokens=400), draft(TEXTS[1], max_tokens=20)
     engine.decoder.join([left, stays])
     engine.decoder.step()
@@ -90,7 +73,7 @@ def test_one_that_is_cancelled_leaves_and_the_others_keep_their_own_states(engin
 
 
 def test_a_crowd_is_written_by_one_worker_as_each_alone(engine):
-    wanted = {text: alone(engine, text, max_tokens=12) for text in TEXTS}
+    wanted = {text: alone(engine, text, max_tokens=12).ids for text in TEXTS}
     batcher = Batcher(engine)
     drafts = [batcher.write(TEXTS[i % 3], Sampling(max_tokens=12), lambda _: None) for i in range(9)]
     for i, one in enumerate(drafts):

@@ -41,11 +41,13 @@ CHOICES: dict[str, dict[str, Any]] = {
     "vote of 3": {"ensemble": {"method": "vote", "members": 3}},
     "search": {},
     "search by score": {},
+    "a tenth of the rate: plain": {"learning_rate": 3e-5},
+    "a tenth of the rate: search": {"learning_rate": 3e-5},
     "skewed: plain": {},
     "skewed: class weights": {"class_weights": "balanced"},
     "skewed: balanced by augmentation": {"augmentation": {"copies": 0, "balance": True}},
 }
-BESIDE = {name: "skewed: plain" if name.startswith("skewed") else "plain" for name in CHOICES}
+BESIDE = {name: f"{name.partition(':')[0]}: plain" if ":" in name else "plain" for name in CHOICES}
 
 
 def data_of(settings: Settings) -> DataRef:
@@ -108,7 +110,7 @@ def main() -> None:
                 if name == "early stopping":  # it may stop by itself: so it may also go on for longer
                     recipe = recipe.model_copy(update={"num_steps": 2 * steps})
                 more = {}
-                if name.startswith("search"):
+                if "search" in name:
                     judge = "score" if name == "search by score" else "loss"
                     recipe, more = _searched(recipe, ref, seed, settings, judge=judge)
                 found = measure(recipe, few if name.startswith("skewed") else data, test, settings)
@@ -146,7 +148,7 @@ def _means(rows: list[dict[str, float]]) -> dict[str, list[float]]:
 def _against(points: dict[str, list[dict[str, float]]], name: str) -> dict[str, Any]:
     """Mean difference to the plain recipe, seed by seed, and its standard error."""
     beside = points.get(BESIDE[name])
-    if beside is None or name in {"plain", "skewed: plain"}:
+    if beside is None or name == BESIDE[name]:
         return {}
     found = {}
     for figure in ("accuracy", "macro_f1"):

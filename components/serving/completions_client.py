@@ -124,9 +124,13 @@ async def _read(
             if not body.get("stream"):
                 tell(json.loads(await reply.aread()))
             else:
-                async for line in reply.aiter_lines():
-                    if line.startswith("data:") and line != "data: [DONE]":
-                        tell(json.loads(line.removeprefix("data:")))
+                rest = b""
+                async for chunk in reply.aiter_bytes():
+                    # not by httpx's lines: they end at U+2028 too, which a text may have in it
+                    *lines, rest = (rest + chunk).split(b"\n")
+                    for line in lines:
+                        if line.startswith(b"data:") and line.strip() != b"data: [DONE]":
+                            tell(json.loads(line.removeprefix(b"data:")))
         tell(None)
     except (httpx.HTTPError, ValueError) as err:
         tell(down(err))

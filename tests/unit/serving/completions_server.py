@@ -93,7 +93,8 @@ class Upstream:
                 if number == self.breaks_after:
                     return
                 reason = ("stop" if token == self.tokenizer.eos_token_id else "length") if is_last else None
-                yield b"data: " + json.dumps({"choices": [self.choice([(token, value)], reason)]}).encode() + b"\n\n"
+                event = {"id": "\u2028", "choices": [self.choice([(token, value)], reason)]}  # to Python a line's end
+                yield b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
                 await asyncio.sleep(self.seconds_a_token)
             yield b"data: [DONE]\n\n"
         except asyncio.CancelledError:

@@ -1,5 +1,8 @@
-"""Conversations by construction: questions that numpydoc's parameter lists answer, over the passages that a look into
-their own module finds for them, as a look into the documents does for whoever talks with them."""
+"""Conversations by construction, over passages that a look into their module finds.
+
+What numpydoc's parameter lists answer is asked; what is shown is what the index ranks first, as a look into the documents
+does for whoever talks with them.
+"""
 
 import ast
 import hashlib

@@ -1,7 +1,7 @@
 """Conversations by construction, over passages that a look into their module finds.
 
-What numpydoc's parameter lists answer is asked; what is shown is what the index ranks first, as a look into the documents
-does for whoever talks with them.
+What numpydoc's parameter lists answer is asked; what is shown is what the index ranks first, as a look into the
+documents does for whoever talks with them.
 """
 
 import ast

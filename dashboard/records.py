@@ -238,6 +238,10 @@ class Cited:
     number: int
     document: str
     text: str
+    heading: str = ""
+    """What the passage stands under in its document."""
+    is_verbatim: bool = True
+    """Whether it holds what was said, word for word."""
 
 
 @dataclass(frozen=True)

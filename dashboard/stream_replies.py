@@ -15,8 +15,13 @@ def told_of(last: Mapping[str, Any], output: str, table: str, question: str) -> 
 
 
 def turn_of(last: Mapping[str, Any], output: str, table: str, question: str) -> Turn:
-    cited = tuple(Cited(row["number"], row["document"], row["sentence"]) for row in last.get("citations") or ())
-    shown = tuple(Cited(row["number"], row["document"], row["text"]) for row in last.get("retrieved") or ())
+    cited = tuple(
+        Cited(row["number"], row["document"], row["sentence"], row["heading"], row["verbatim"])
+        for row in last.get("citations") or ()
+    )
+    shown = tuple(
+        Cited(row["number"], row["document"], row["text"], row["heading"]) for row in last.get("retrieved") or ()
+    )
     return Turn(question, told_of(last, output, table, question), cited, shown)
 
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from dashboard import answers, opinions, panels, people, why, widgets
-from dashboard.records import Seat, StoreError, Turn
+from dashboard.records import Cited, Seat, StoreError, Turn
 from dashboard.state import stores
 from dashboard.text import Words
 from dashboard.viewmodels.shapes import Box
@@ -68,16 +68,21 @@ def _turn(turn: Turn, say: Words, *, number: int) -> None:
     with st.chat_message("assistant", avatar=MODEL):
         st.text(turn.answered.output or say("talk.nothing"))
         for one in turn.cited:
-            widgets.note(
-                f"{say('talk.cited', number=one.number, document=one.document)}: “{' '.join(one.text.split())}”"
-            )
+            widgets.note(f"{_place(one, say)}: “{' '.join(one.text.split())}”")
+            if not one.is_verbatim:
+                widgets.note(say("talk.unsaid"))
         if turn.shown:
             with st.expander(say("talk.retrieved"), icon=":material/description:"):
                 for one in turn.shown:
-                    widgets.note(say("talk.cited", number=one.number, document=one.document))
+                    widgets.note(_place(one, say))
                     st.text(one.text)
         _rating(turn, say, number=number)
         why.show(turn.answered, say)
+
+
+def _place(one: Cited, say: Words) -> str:
+    name = "talk.cited.under" if one.heading else "talk.cited"
+    return say(name, number=one.number, document=one.document, heading=one.heading)
 
 
 def _rating(turn: Turn, say: Words, *, number: int) -> None:

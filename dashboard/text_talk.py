@@ -16,6 +16,11 @@ TALK: Mapping[str, tuple[str, str]] = {
         "模型的上下文容得下多少，就记得多少轮。",
     ),
     "talk.cited": ("[{number}] {document}", "[{number}] {document}"),
+    "talk.cited.under": ("[{number}] {document}, {heading}", "[{number}] {document}，{heading}"),
+    "talk.unsaid": (
+        "This passage does not have what was said word for word: read it before you rely on it.",
+        "该段落中没有与回答逐字相同的内容：采信前请先阅读。",
+    ),
     "talk.retrieved": ("What it was shown", "提供给模型的段落"),
     "talk.nothing": ("(nothing)", "（无）"),
     "opinion.comment": ("A comment, with your opinion or alone", "留言（可随评价提交，也可单独提交）"),

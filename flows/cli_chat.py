@@ -147,10 +147,15 @@ class Talk:
         # an answer without a word cannot be sent back as a turn: the question then stands alone
         self._said = [*asked, {"role": "assistant", "content": answer}] if answer.strip() else self._said
         lines = [answer or "(nothing)"]
-        lines += [f"  [{one['number']}] {one['document']}: “{' '.join(one['sentence'].split())[:160]}”"
-                  for one in body.get("citations", ())]  # fmt: skip
+        lines += [_cited(one) for one in body.get("citations", ())]
         lines += [f"  see also: {one['document']}" for one in body.get("related", ())[:3]]
         return body, lines
+
+
+def _cited(one: dict[str, Any]) -> str:
+    where = one["document"] + (f", {one['heading']}" if one["heading"] else "")
+    hint = "" if one["verbatim"] else " (does not say so word for word)"
+    return f"  [{one['number']}] {where}: “{' '.join(one['sentence'].split())[:160]}”{hint}"
 
 
 def _typed() -> "Iterator[str]":

@@ -41,6 +41,10 @@ class Citation:
     """Of the sentence in its document, in characters."""
     source: str = ""
     licence: str = ""
+    heading: str = ""
+    """What its passage stands under."""
+    is_verbatim: bool = False
+    """Whether the passage has the whole answer word for word. A good answer in other words has it not either."""
 
 
 def retrieve(
@@ -93,9 +97,7 @@ def cite(found: Found, question: str, *, answer: str = "") -> Citation:
     for one in held:
         for word in one:
             num_in[word] = num_in.get(word, 0) + 1
-    # whole words and numbers: a 1 is not said by 1.0e-6, nor by katz_1
-    within = r"\s+".join(map(re.escape, answer.split()))
-    literal = re.compile(rf"(?<![A-Za-z0-9_])(?<!\d\.){within}(?![A-Za-z0-9_])(?!\.\d)") if within else None
+    literal = _literal(answer)
 
     def fit(i: int) -> tuple[float, float]:
         a, b = spans[i]
@@ -107,7 +109,17 @@ def cite(found: Found, question: str, *, answer: str = "") -> Citation:
 
     a, b = spans[max(range(len(spans)), key=lambda i: (*fit(i), -i))]
     passage = found.passage
-    return Citation(passage.document, text[a:b], passage.start + a, passage.source, passage.licence)
+    whole = _literal(answer.rstrip(" .!?。！？").casefold())
+    return Citation(
+        passage.document, text[a:b], passage.start + a, passage.source, passage.licence, passage.heading,
+        is_verbatim=whole is not None and whole.search(text.casefold()) is not None,
+    )  # fmt: skip
+
+
+def _literal(answer: str) -> re.Pattern[str] | None:
+    """Whole words and numbers: a 1 is not said by 1.0e-6, nor by katz_1."""
+    within = r"\s+".join(map(re.escape, answer.split()))
+    return re.compile(rf"(?<![A-Za-z0-9_])(?<!\d\.){within}(?![A-Za-z0-9_])(?!\.\d)") if within else None
 
 
 def cite_each(found: Sequence[Found], question: str, *, most: int) -> list[tuple[Found, Citation]]:

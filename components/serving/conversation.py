@@ -120,7 +120,9 @@ def _row(number: int, place: Citation) -> dict[str, Any]:
     return {
         "number": number,
         "document": place.document,
+        "heading": place.heading,
         "sentence": place.sentence,
+        "verbatim": place.is_verbatim,
         "start": place.start,
         "source": place.source,
         "licence": place.licence,

@@ -14,7 +14,7 @@ from components.refs import ModelRef
 from components.settings import Settings
 from dashboard.replies import Refused
 from dashboard.stores import Stores
-from dashboard.stream_replies import pieces_of
+from dashboard.stream_replies import pieces_of, turn_of
 from dashboard.text import Words
 from dashboard.viewmodels.curves import curves
 from dashboard.viewmodels.shaped import shaped
@@ -74,6 +74,24 @@ def test_a_question_that_a_click_broke_off_is_asked_anew(talking, draw):
     test.session_state["asked talk"] = "And what returns them?"
     next(one for one in test.button if one.label == "New conversation").click().run()
     assert (test.session_state["talk talk"], "asked talk" in test.session_state) == ([], False)
+
+
+@pytest.mark.parametrize("is_verbatim", [True, False])
+def test_a_passage_that_does_not_have_what_was_said_is_marked(is_verbatim, talking, draw):
+    last = {
+        "id": "r",
+        "receipt": {},
+        "citations": [
+            {"number": 1, "document": "oak.md", "heading": "Oaks", "sentence": "Acorns.", "verbatim": is_verbatim}
+        ],
+        "retrieved": [{"number": 1, "document": "oak.md", "heading": "Oaks", "text": "Acorns. Leaves."}],
+    }
+    test = draw("playground")
+    test.session_state["talk talk"] = [turn_of(last, "5 [1]", "talk", "How many?")]
+    test.run()
+    assert not test.exception
+    assert "[1] oak.md, Oaks: “Acorns.”" in words_on(test)
+    assert ("does not have what was said word for word" in words_on(test)) is not is_verbatim
 
 
 @pytest.mark.parametrize(("table", "task"), [("talk", "dialogue"), ("summary", "summarisation")])

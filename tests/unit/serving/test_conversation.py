@@ -265,6 +265,16 @@ def test_a_cited_sentence_holds_the_answer_and_not_the_number_of_its_passage(tur
     assert [place["sentence"] for place in citations_of(asked, answer)] == [sentence]
 
 
+@pytest.mark.parametrize(
+    ("answer", "is_verbatim"),
+    [("An oak bears acorns. [1]", False), ("In autumn. [1]", True), ("bear\nacorns [1]", True), ("corns [1]", False)],
+)
+def test_a_citation_tells_whether_its_passage_has_the_answer_word_for_word(answer, is_verbatim):
+    found = Found(Passage("oak.md", 0, DOCUMENTS["oak.md"], heading="Oaks"), 1.0, 1)
+    [place] = citations_of(Asked(("What bears acorns?",), "", (found,)), answer)
+    assert (place["verbatim"], place["heading"]) == (is_verbatim, "Oaks")
+
+
 def test_a_history_longer_than_a_request_may_be_loses_its_oldest_turns():
     turns = tuple(f"turn {i} " + "x" * 400 for i in range(101))
     text = Asked(turns).as_text()

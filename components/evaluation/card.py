@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 200
 """A few seconds for a thousand examples; the ends of an interval then move in their third digit."""
-CAVEAT = (
+PUBLIC_BASE = (
     "The base weights are public and were pretrained by others on text from the web: they may have seen these texts. "
     "So the figures say which of our models is better, not how well any would do on texts that nobody has published."
 )
@@ -292,7 +292,10 @@ def _energy(run: TrainingRun) -> str:
 def _limits(recipe: Pretrain | Finetune) -> str:
     if isinstance(recipe, Pretrain):
         return "A small model of a small corpus: it shows that the pipeline works, and answers nobody."
-    return (
-        f"{CAVEAT}\n\nThe figures hold for inputs like those of the test split. What the rows get wrong or leave out, "
+    said = (
+        "The figures hold for inputs like those of the test split. What the rows get wrong or leave out, "
         "it gets wrong; its confidence is a number of its own, not a probability that was checked on your texts."
     )
+    if recipe.has_asset:
+        return f"{PUBLIC_BASE}\n\n{said}"
+    return said if recipe.fresh else f"What its base has read stands on the card of `{recipe.base}`.\n\n{said}"

@@ -82,6 +82,19 @@ def test_it_says_all_that_somebody_needs_who_would_use_it(card, tmp_path):
     assert "learning_rate: 0.01" in text and "seed: 7" in text
 
 
+def test_only_a_model_on_a_public_base_is_said_to_have_one(card):
+    fresh = {"family": "transformer", "vocab_size": 300, "num_layers": 1, "num_heads": 2, "hidden_size": 8}
+    of_nothing = Finetune.model_validate(TUNED.model_dump() | {"base": "fresh", "fresh": fresh})
+    for recipe, has_public_base in [
+        (TUNED, True),
+        (of_nothing, False),
+        (TUNED.model_copy(update={"base": "gpt@2"}), False),
+    ]:
+        assert ("base weights are public" in card(recipe)) is has_public_base
+        assert ("on the card of `gpt@2`" in card(recipe)) is (recipe.base == "gpt@2")
+        assert "inputs like those of the test split" in card(recipe)
+
+
 def test_what_the_parity_gate_found_stands_with_its_tolerance(card):
     found = Parity(
         engine="torch", precision="float32", passed=True, num_probes=112, num_values=900, largest=7.5e-7, mean=2.3e-8,

@@ -6,8 +6,8 @@ WHY: Mapping[str, tuple[str, str]] = {
     "why.title": ("Why this answer", "为什么这样回答"),
     "why.ask": ("Explain it", "解释"),
     "why.lead": (
-        "Takes some seconds: a copy of the version that answered reads the text again.",
-        "需要几秒钟：由作答版本的副本重新读取这段文字。",
+        "Takes some seconds, of a long text a minute: a copy of the version that answered reads the text again.",
+        "需要几秒钟，长文本约需一分钟：由作答版本的副本重新读取这段文字。",
     ),
     "why.failed": ("It could not be explained", "无法解释"),
     "why.masked": (

@@ -70,6 +70,8 @@ log = logging.getLogger("banyan.dashboard")
 T = TypeVar("T")
 QUICK = httpx.Timeout(5.0, connect=1.0)
 ANSWER = httpx.Timeout(90.0, connect=1.0)
+EXPLANATION = httpx.Timeout(600.0, connect=1.0)
+"""Of a long text on a busy machine minutes."""
 """A generated answer takes seconds, and longer behind others."""
 CHANNEL = "dashboard"
 TRIGGER = Path(__file__).parents[1] / "flows" / "recipes" / "retrain-when.yaml"  # data, not code: nothing is imported
@@ -421,7 +423,7 @@ class Stores:
         """Why an answer was given, as the gateway says it; takes seconds."""
         with translated("ledger", "the ledger"):
             require("explain", subject=request_id, actor=actor, ledger=self._writable())
-        with self._gateway(ANSWER) as http:
+        with self._gateway(EXPLANATION) as http:
             found: dict[str, Any] = json_of(http.get(f"/v1/explain/{request_id}"))
         return found
 

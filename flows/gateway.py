@@ -6,6 +6,8 @@ from components.errors import BanyanError, GatewayUnavailable, NoChampion, Servi
 from components.settings import Settings
 
 LAST = "last-request"
+EXPLANATION_SECONDS = 600.0
+"""Of a long text on a busy machine an explanation takes minutes."""
 
 _BY_CODE: dict[str, type[BanyanError]] = {
     "no_champion": NoChampion,
@@ -75,7 +77,7 @@ def parts(settings: Settings) -> list[dict[str, Any]]:
 
 def explain(request_id: str, *, settings: Settings) -> dict[str, Any]:
     """Why an answer was given. Raises as `ask` does; UsageError: there is no such answer, or its prompt is gone."""
-    return _call("GET", f"/v1/explain/{request_id}", None, settings)
+    return _call("GET", f"/v1/explain/{request_id}", None, settings, timeout_seconds=EXPLANATION_SECONDS)
 
 
 def history_lines(found: dict[str, Any]) -> list[str]:
@@ -119,7 +121,9 @@ def last_request(settings: Settings) -> str:
         raise UsageError("nothing was asked in this workspace yet", "first: banyan ask TABLE TEXT") from err
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None, settings: Settings) -> dict[str, Any]:
+def _call(
+    method: str, path: str, body: dict[str, Any] | None, settings: Settings, *, timeout_seconds: float = 90
+) -> dict[str, Any]:
     import httpx
 
     from components.supervisor import addresses
@@ -128,7 +132,7 @@ def _call(method: str, path: str, body: dict[str, Any] | None, settings: Setting
     key = settings.api_key
     headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else {}
     try:
-        answer = httpx.request(method, url + path, json=body, headers=headers, timeout=90)
+        answer = httpx.request(method, url + path, json=body, headers=headers, timeout=timeout_seconds)
     except httpx.TransportError as err:
         raise GatewayUnavailable(f"the gateway does not answer at {url} ({err})", "see: banyan status") from err
     if answer.is_success:

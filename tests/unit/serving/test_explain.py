@@ -112,7 +112,7 @@ def test_the_command_line_says_it_in_words(client, ledger, shelf, monkeypatch):
     from flows import gateway
     from flows.cli import app
 
-    monkeypatch.setattr(gateway, "_call", lambda method, path, body, settings: client.request(method, path).json())
+    monkeypatch.setattr(gateway, "_call", lambda method, path, *_, **__: client.request(method, path).json())
     told = CliRunner().invoke(app, ["explain", keep(ledger, TEXTS[0])])
     assert told.exit_code == 0
     for part in (

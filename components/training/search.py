@@ -135,10 +135,10 @@ def search(
         sampler=optuna.samplers.TPESampler(seed=search.seed, n_startup_trials=max(3, search.max_trials // 3)),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=3) if search.stop_early else optuna.pruners.NopPruner(),
     )
-    if not study.get_trials(deepcopy=False):
-        study.enqueue_trial(_own(search, recipe))
     for left in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(left.number, state=optuna.trial.TrialState.FAIL)  # its process was killed
+    if not _done(study) and not study.get_trials(states=(optuna.trial.TrialState.WAITING,)):
+        study.enqueue_trial(_own(search, recipe))
     while len(_done(study)) < search.max_trials and _seconds(study) < 60 * search.minutes:
         trial, started = study.ask(), time.perf_counter()
         state = _run(trial, search, recipe, data_dir=data_dir, folder=folder, settings=settings)

@@ -89,6 +89,18 @@ def test_the_first_trial_is_the_recipe_as_it_is(base, settings, classify):
     assert not own.items() <= found.trials[1].fields.items()
 
 
+def test_a_search_that_was_killed_in_its_first_trial_begins_with_the_recipe_again(
+    base, settings, classify, monkeypatch
+):
+    data = versioning.head(settings)
+    with monkeypatch.context() as killed:
+        killed.setattr(searching, "_run", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            search(wanted(max_trials=1), classify, data=data, settings=settings)
+    (trial,) = search(wanted(max_trials=1), classify, data=data, settings=settings).trials
+    assert trial.fields == {"learning_rate": classify.learning_rate, "optimizer": classify.optimizer}
+
+
 def test_trials_may_be_judged_by_what_the_gate_compares(base, settings, classify, monkeypatch):
     monkeypatch.setattr(searching, "_score", lambda *_: [0.5, 0.75, 0.75, 0.25][len(asked)])
     asked: list[str] = []
